@@ -1,0 +1,23 @@
+"""The three ways in which the workbench says no, and the nearest name to suggest."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SchemaError(ValueError):
+    """A city's data break the contract; the message has one fault per line, all of them."""
+
+
+class ParameterError(ValueError):
+    """A run was asked for with an unknown name or an impossible value; one fault per line, all of them."""
+
+
+class ConvergenceError(RuntimeError):
+    """The sampler gave no draws that may be read."""
+
+
+def nearest(name: object, allowed: Iterable[object]) -> str:
+    """Return ", did you mean 'demo'?" for the allowed name closest to `name`, or "" when none is close."""
+    by_lower = {str(option).lower(): str(option) for option in allowed}
+    found = difflib.get_close_matches(str(name)[:200].lower(), list(by_lower), n=1, cutoff=0.55)
+    return f", did you mean {by_lower[found[0]]!r}?" if found else ""

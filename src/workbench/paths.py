@@ -1,0 +1,65 @@
+"""Where files live: every relative path means the same thing in a shell, in papermill and in JupyterLab."""
+
+import os
+import re
+from pathlib import Path
+
+from workbench.errors import ParameterError
+
+NAME = re.compile(r"[a-z0-9_-]{1,100}")
+
+
+def project_root() -> Path:
+    """Return the folder that holds pyproject.toml and notebooks/.
+
+    The environment variable WORKBENCH_ROOT wins; then the folders above this file (an editable install), then
+    those above the working directory. Raises ParameterError when none fits.
+    """
+    if chosen := os.environ.get("WORKBENCH_ROOT"):
+        return Path(chosen).resolve()
+    starts = (Path(__file__).resolve().parent, Path.cwd())
+    for folder in (above for start in starts for above in (start, *start.parents)):
+        if (folder / "pyproject.toml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    raise ParameterError("no workbench folder here: change into the folder that holds pyproject.toml and notebooks/")
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Return `path` as an absolute path; a relative one starts at the project root, `~` at the home folder."""
+    return Path(os.path.normpath(project_root() / Path(path).expanduser()))
+
+
+def relative(path: str | os.PathLike[str]) -> str:
+    """Return how `path` is written in anything we publish: from the project root, with forward slashes.
+
+    A path outside the project keeps only its last part: the folders above it may name a user or a machine.
+    """
+    whole = resolve(path)
+    root = project_root()
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else whole.name
+
+
+def raw_dir() -> Path:
+    """Return data/raw, where cities put their own files; no program of ours edits it."""
+    return project_root() / "data" / "raw"
+
+
+def processed_dir() -> Path:
+    """Return data/processed, which can always be rebuilt."""
+    return project_root() / "data" / "processed"
+
+
+def reports_dir() -> Path:
+    """Return reports, the folder of finished evaluations."""
+    return project_root() / "reports"
+
+
+def validate_name(text: str, what: str) -> str:
+    """Return `text` if it may name a city, project or run, otherwise raise ParameterError.
+
+    Names become folder and file names and enter notebooks, so the alphabet is small: no slash, dot, quote or space.
+    """
+    if isinstance(text, str) and NAME.fullmatch(text):
+        return text
+    shown = repr(text if len(str(text)) <= 60 else f"{str(text)[:60]}...")
+    raise ParameterError(f"{what} {shown}: use only lower-case letters, digits, '-' and '_', at most 100")

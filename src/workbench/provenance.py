@@ -1,0 +1,97 @@
+"""How do you know? Hashes and versions that tie a result to its data, parameters and code, and atomic writing."""
+
+import hashlib
+import json
+import os
+import platform
+import threading
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import workbench
+from workbench import paths
+
+PACKAGES = ("pymc", "arviz", "numpyro", "jax", "numpy", "pandas")
+CODE_SUFFIXES = {".py", ".po", ".j2", ".json", ".css", ".html", ".svg"}
+
+
+def hash_files(files: Iterable[str | os.PathLike[str]]) -> str:
+    """Return one sha256 over names and contents; names count from the files' common folder, so a move changes nothing."""
+    chosen = sorted({Path(file).resolve() for file in files})
+    base = os.path.commonpath([file.parent for file in chosen]) if chosen else ""
+    digest = hashlib.sha256()
+    for file in chosen:
+        name = file.relative_to(base).as_posix().encode()
+        content = file.read_bytes()
+        # Lengths go in as well: otherwise moving a byte from one file's end to the next one's name would not show.
+        digest.update(f"{len(name)} {len(content)} ".encode() + name + content)
+    return digest.hexdigest()
+
+
+def hash_parameters(parameters: Mapping[str, object]) -> str:
+    """Return the sha256 of the parameters, whatever their order."""
+    text = json.dumps(dict(parameters), sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_hash() -> str:
+    """Return the sha256 over the package's own files and the notebooks: whatever can move a number or a sentence."""
+    package = Path(workbench.__file__).parent
+    files = [file for file in package.rglob("*") if file.suffix in CODE_SUFFIXES and file.is_file()]
+    notebooks = sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
+    parts = hash_files(files), *(_hash_cells(notebook) for notebook in notebooks)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of python, of the packages that compute, and of the workbench itself."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found | {"workbench": workbench.__version__}
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a file so that a reader sees the old one or the whole new one, never a part; return its path."""
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write UTF-8 text atomically, line ends as given."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike[str], content: object) -> Path:
+    """Write JSON atomically; NaN and infinity raise ValueError because other programs cannot read them."""
+    return write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    """Turn numpy and pandas scalars, arrays, paths and dates into what JSON knows."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, os.PathLike):
+        return paths.relative(value)
+    if isinstance(value, (tuple, set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _hash_cells(notebook: Path) -> str:
+    """Return the sha256 of a notebook's sources: opening it in JupyterLab and running it changes outputs, not these."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = [[cell["cell_type"], "".join(cell["source"]), cell["metadata"].get("tags", [])] for cell in cells]
+    return hashlib.sha256(json.dumps([notebook.name, sources]).encode()).hexdigest()
