@@ -1,0 +1,87 @@
+"""The survey items we know: exact wording, ordered answers, where "unsafe" starts, and the source of all that.
+
+The entries stand in items.toml beside this file; to add an item, add one table there. Answers run from secure to
+insecure (for cohesion: from most to least cohesive), whatever order the questionnaire printed them in.
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LANGUAGES = ("en", "nl", "fr")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One survey question; `categories` are the labels used in every table, from secure to insecure."""
+
+    item: str
+    wording: str  # as asked, in `wording_language`
+    wording_language: str
+    categories: tuple[str, ...]
+    unsafe_from: str  # the first category that counts as unsafe (cohesion: as not cohesive)
+    source: str
+    family: str  # only items of one family may be pooled between cities
+    construct: str  # "insecurity" or "cohesion"
+    question: dict[str, str]  # short question by language
+    labels: dict[str, tuple[str, ...]]  # the categories by language, same order
+    codes: dict[str, str] = field(default_factory=dict)  # the survey's own codes, where known
+    missing: tuple[str, ...] = ()  # the survey's own codes for no answer
+    off_scale: tuple[str, ...] = ()  # answers that inform but have no place on the scale
+    routed_out: str = ""  # the category of those whom a filter question spared this one
+    agree_is_cohesive: bool | None = None  # direction of a statement; None for a question
+
+
+def _item(name: str, entry: dict, scales: dict[str, dict[str, list[str]]]) -> Item:
+    """Build one Item; a statement against cohesion ("hardly know each other") has its answers turned round."""
+    scale = list(scales[entry["scale"]].items())
+    if entry.get("agree_is_cohesive") is False:
+        scale.reverse()
+    labels = {lang: tuple(texts[i] for _, texts in scale) for i, lang in enumerate(LANGUAGES)}
+    rest = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in entry.items()
+        if key != "scale"
+    }
+    return Item(item=name, categories=tuple(label for label, _ in scale), labels=labels, **rest)
+
+
+def _load() -> dict[str, Item]:
+    """Read items.toml, which is part of the package."""
+    content = tomllib.loads((Path(__file__).parent / "items.toml").read_text(encoding="utf-8"))
+    return {name: _item(name, entry, content["scales"]) for name, entry in content["items"].items()}
+
+
+ITEMS: dict[str, Item] = _load()
+
+
+def as_markdown() -> str:
+    """Return docs/items.md: what was asked, the answers from secure to insecure, and where that is known from."""
+    head = [
+        "# Survey items\n",
+        "Generated from `src/workbench/items.toml` by `python -m workbench.items`; a test compares the two.",
+        "Answers run from secure to insecure (cohesion: from most to least cohesive); **bold** is where *unsafe*",
+        "starts. Only items of one family may be pooled between cities, on the latent scale, never as percentages.\n",
+    ]
+    return "\n".join(head + [_section(entry) for entry in ITEMS.values()]).rstrip() + "\n"
+
+
+def _section(entry: Item) -> str:
+    answers = ", ".join(f"**{name}**" if name == entry.unsafe_from else name for name in entry.categories)
+    lines = [f"## {entry.item}\n", f"> {entry.wording} ({entry.wording_language})\n"]
+    lines += [f"- {entry.construct}, family `{entry.family}`", f"- Answers: {answers}"]
+    if entry.codes:
+        lines.append("- Codes: " + ", ".join(f"{code} = {name}" for code, name in entry.codes.items()))
+    if entry.missing:
+        lines.append("- No answer: " + ", ".join(entry.missing))
+    if entry.off_scale:
+        lines.append("- Off the scale, counted apart: " + ", ".join(entry.off_scale))
+    if entry.routed_out:
+        lines.append(f"- Spared by the filter question: {entry.routed_out}")
+    if entry.agree_is_cohesive is False:
+        lines.append("- Agreeing means less cohesion, so the answers are turned round")
+    return "\n".join([*lines, f"- Source: {entry.source}\n"])
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")
