@@ -13,7 +13,7 @@ import workbench
 from workbench import paths
 
 PACKAGES = ("pymc", "arviz", "numpyro", "jax", "numpy", "pandas")
-CODE_SUFFIXES = {".py", ".po", ".j2", ".json", ".css", ".html", ".svg"}
+CODE_SUFFIXES = {".py", ".po", ".toml", ".j2", ".json", ".css", ".html", ".svg"}
 
 
 def hash_files(files: Iterable[str | os.PathLike[str]]) -> str:
