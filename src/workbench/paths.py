@@ -2,6 +2,9 @@
 
 import os
 import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from workbench.errors import ParameterError
@@ -52,6 +55,25 @@ def processed_dir() -> Path:
 def reports_dir() -> Path:
     """Return reports, the folder of finished evaluations."""
     return project_root() / "reports"
+
+
+def redactor(folders: Mapping[str, str]) -> Callable[[str], str]:
+    """Return a function that takes this machine's folders out of a text, tracebacks included.
+
+    `folders` maps absolute paths to what is shown instead; the project, the home folder, the interpreter and the
+    folder for temporary files come on top. A path inside the project loses its beginning.
+    """
+    root, home = str(project_root()), str(Path.home())
+    python = (sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix))
+    shown = {f"{root}/": "", root: ".", home: "~", tempfile.gettempdir(): "tmp"}
+    shown |= dict.fromkeys(python, "python") | dict(folders)
+    # IPython writes the home folder as ~ itself.
+    shown |= {f"~{path.removeprefix(home)}": to for path, to in shown.items() if path.startswith(f"{home}/")}
+    longest_first = sorted((path for path in shown if len(path) > 2), key=len, reverse=True)
+    whole = "|".join(re.escape(path) + ("" if path.endswith("/") else r"(?![\w-]|\.\w)") for path in longest_first)
+    # Not in the middle of a word or of another path, but after the code that colours a traceback (ends in 'm').
+    pattern = re.compile(rf"(?:(?<![\w.~-])|(?<=\dm))(?:{whole})")
+    return lambda text: pattern.sub(lambda match: shown[match[0]], text)
 
 
 def validate_name(text: str, what: str) -> str:
