@@ -31,13 +31,15 @@ help:
 setup: $(STAMP)
 
 # uv itself comes from the lock too, so its version is written in one place only.
-$(STAMP): requirements.lock pyproject.toml find_python.py
-	@python=$$(for p in python3 python3.13 python3.12 python3.14 /usr/bin/python3 python; do \
+$(STAMP): requirements.lock pyproject.toml
+	@grep -qsF -- '$(CURDIR)/$(VENV)' $(VENV)/pyvenv.cfg \
+	  && $(BIN)/python -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 \
+	  && exit 0; \
+	python=$$(for p in python3 python3.13 python3.12 python3.14 /usr/bin/python3 python; do \
 	    $$p -c 'import sys; sys.exit(sys.version_info < (3, 6))' >/dev/null 2>&1 && exec $$p find_python.py; \
-	  done; echo 'No python3 here: install Python 3.13, for instance from python.org.' >&2; exit 1) || exit 1; \
-	$(BIN)/python -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 \
-	  && [ "$$(sed -n 's/^VIRTUAL_ENV=//p' $(BIN)/activate 2>/dev/null | tr -d \"\')" = "$(CURDIR)/$(VENV)" ] \
-	  || { echo "Setting up $(VENV) with $$python"; "$$python" -m venv --clear $(VENV); }
+	  done; echo 'No python3 here: install Python 3.13.' >&2; exit 1) || exit 1; \
+	echo "Setting up $(VENV) with $$python"; \
+	"$$python" -m venv --clear $(VENV)
 	@awk '/^[^ #]/ {uv = /^uv==/} uv' requirements.lock > $(VENV)/uv.lock.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock

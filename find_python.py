@@ -37,13 +37,12 @@ def candidates(environ):
     if environ.get("PYTHON"):
         yield environ["PYTHON"]
     yield sys.executable
-    for name in NAMES:
-        yield name
+    yield from NAMES
     pyenv = environ.get("PYENV_ROOT") or "~/.pyenv"
-    uv = environ.get("UV_PYTHON_INSTALL_DIR") or os.path.join(environ.get("XDG_DATA_HOME") or "~/.local/share", "uv/python")
+    data = environ.get("XDG_DATA_HOME") or "~/.local/share"
+    uv = environ.get("UV_PYTHON_INSTALL_DIR") or os.path.join(data, "uv", "python")
     for pattern in (os.path.join(pyenv, "versions/*/bin/python3"), os.path.join(uv, "cpython-*/bin/python3")):
-        for path in newest_first(pattern):
-            yield path
+        yield from newest_first(pattern)
     if environ.get("CONDA_PREFIX"):
         yield os.path.join(environ["CONDA_PREFIX"], "bin", "python3")
 
@@ -55,7 +54,12 @@ def real_path(candidate, environ):
         return None
     try:
         answer = subprocess.run(
-            [found, "-I", "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ, timeout=30
+            [found, "-I", "-c", PROBE],
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environ,
+            timeout=30,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -72,7 +76,7 @@ def main():
     for candidate in candidates(environ):
         path = real_path(candidate, environ)
         if candidate == environ.get("PYTHON") and not path:
-            sys.stderr.write("PYTHON=%s is not a Python 3.12 to 3.14 that works; looking further.\n" % candidate)
+            sys.stderr.write(f"PYTHON={candidate} is not a Python 3.12 to 3.14 that works; looking further.\n")
         if path:
             print(path)
             return 0

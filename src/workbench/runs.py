@@ -287,7 +287,7 @@ def _render(
     title = result.get("sentence") or next((found[1] for found in headings if found), work.stem)
     try:
         provenance.write_text(work / "report.html", report.render(nb, lang=values.get("lang") or "en", title=title))
-    except Exception as error:  # whatever went wrong in rendering, the draws are worth keeping
+    except Exception as error:  # noqa: BLE001 whatever went wrong in rendering, the draws are worth keeping
         return f"the report could not be made: {type(error).__name__}: {error}"
     return None
 

@@ -1,0 +1,251 @@
+"""The command line: thin, and quick to answer, so everything heavy is imported inside a command."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from workbench.errors import ParameterError, SchemaError, nearest
+from workbench.paths import relative, resolve, validate_name
+
+app = typer.Typer(
+    help="Did local social-cohesion projects shift how unsafe residents feel? "
+    "From a city's own survey files to a verdict a council can read.",
+    epilog="Start with: workbench cities, then workbench check CITY, then workbench evaluate CITY.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Raw = Annotated[str, typer.Option(help="Folder that holds one folder per city.", metavar="DIR")]
+City = Annotated[str, typer.Argument(help="Name of the city's folder, as `workbench cities` lists it.", metavar="CITY")]
+EVALUATION = "notebooks/03-evaluate-projects.ipynb"
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn a refusal of input into its message and exit code 2, without a traceback."""
+    try:
+        yield
+    except (ParameterError, SchemaError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _progress() -> Callable[[str], None]:
+    """Return a function that prints a line with the seconds since now; to stderr, so that results can be piped."""
+    start = time.monotonic()
+    return lambda text: print(f"{time.monotonic() - start:5.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+@app.command()
+def cities(raw: Raw = "data/raw") -> None:
+    """List the cities there are data for."""
+    with _refusals():
+        from workbench.cities import list_cities
+
+        table = list_cities(resolve(raw))
+        empty = f"No city in {relative(raw)}: a city is a folder with a city.toml."
+        print(empty if table.empty else table.to_string(index=False))
+
+
+@app.command()
+def check(city: City, raw: Raw = "data/raw") -> None:
+    """Say what a city's files hold, or list every fault."""
+    with _refusals():
+        from workbench.cities import load_city
+
+        found = load_city(validate_name(city, "city"), raw=resolve(raw))
+        for label, value in _contents(found):
+            print(f"{label + ':':<13} {value}")
+        for notice in found.notices:
+            print(f"notice: {notice}")
+        print("The files keep to the contract.")
+
+
+def _contents(city: Any) -> Iterator[tuple[str, str]]:
+    """Yield what a city's files hold, as label and text."""
+    yield "city", f"{city.name} ({city.city}){', simulated' if city.simulated else ''}"
+    yield "areas", str(len(city.areas))
+    yield "waves", f"{len(city.waves)} ({', '.join(city.waves['wave'])})"
+    if city.respondents is not None:
+        yield "respondents", f"{len(city.respondents)}{', weighted' if city.weighted else ''}"
+    if city.shares is not None:
+        yield "shares", f"{len(city.shares)} published percentages, no respondents"
+    yield "items", ", ".join(city.items)
+    names = [f"{project} ({len(rows)} areas)" for project, rows in city.projects.groupby("project")]
+    yield "projects", ", ".join(names) or "none"
+
+
+@app.command()
+def evaluate(
+    city: City,
+    raw: Raw = "data/raw",
+    out: Annotated[
+        str | None, typer.Option(help="Folder for the report.", metavar="DIR", show_default="reports/CITY")
+    ] = None,
+    item: Annotated[str | None, typer.Option(help="Survey item to judge by; by default the projects' own.")] = None,
+    project: Annotated[
+        list[str] | None, typer.Option(help="Project to evaluate; repeat for more. By default all of them.")
+    ] = None,
+    comparison: Annotated[
+        str | None, typer.Option(help="Areas to compare with; by default all without a project.", metavar="AREA;AREA")
+    ] = None,
+    checks: Annotated[
+        Literal["core", "full"] | None, typer.Option(help="How many checks to run.", show_default="core")
+    ] = None,
+    lang: Annotated[
+        Literal["en", "nl", "fr"] | None, typer.Option(help="Language of the report.", show_default="en")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", help="Any other parameter of the notebook; repeat for more.", metavar="NAME=VALUE"),
+    ] = None,
+) -> None:
+    """Evaluate a city's projects and write a report.
+
+    The report is one HTML file that opens without internet.
+
+    Ends with 0 when there is a verdict, whatever it is ("cannot tell" included), 1 when the evaluation failed or
+    was blocked by a check, and 2 when the data or parameters were refused; then nothing is written.
+    """
+    say = _progress()
+    target = out or f"reports/{city}"
+    options = {"item": item, "projects": ";".join(project or ()) or None, "comparison": comparison}
+    options |= {"checks": checks, "lang": lang}
+    with _refusals():
+        from workbench import runs
+
+        given = {"city": validate_name(city, "city"), "raw": raw, "out": target}
+        given |= {name: value for name, value in options.items() if value is not None}
+        for name, value in _pairs(parameter or ()):
+            if name in given:
+                raise ParameterError(f"parameter {name!r} is given twice; leave out -p {name}=...")
+            given[name] = value
+        say("checking the files")
+        values = runs.validate_parameters(EVALUATION, given)
+        data_hash = _check_evaluation(values)
+        status = runs.run_notebook(EVALUATION, given, out=target, data_hash=data_hash, say=say)
+    _print_outcome(status, resolve(target))
+    raise typer.Exit(0 if status["state"] == "done" else 1)
+
+
+def _pairs(parameters: list[str] | tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield name and value of each `-p NAME=VALUE`."""
+    for text in parameters:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ParameterError(f"-p {text!r}: write NAME=VALUE")
+        yield name.strip(), value
+
+
+def _check_evaluation(values: dict[str, Any]) -> str:
+    """Refuse what cannot be evaluated while nothing is written yet; return the hash of the data."""
+    from workbench.cities import load_city
+    from workbench.panel import build_panel
+
+    city = load_city(values["city"], raw=resolve(values["raw"]))
+    lists = {name: _listed(values.get(name)) for name in ("projects", "comparison")}
+    chosen = {name: values[name] for name in ("unsafe_from", "window_months", "minimum_pp") if values.get(name)}
+    build_panel(city, item=values.get("item") or None, **lists, **chosen)
+    return city.data_hash
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(";") if part.strip())
+
+
+def _print_outcome(status: dict[str, Any], folder: Path) -> None:
+    """Print the verdict sentence and where the report is, or why there is none."""
+    import json
+
+    if (folder / "result.json").is_file():
+        print(json.loads((folder / "result.json").read_text(encoding="utf-8"))["sentence"])
+    if status["state"] != "done":
+        print(f"{status['state']}: {status['reason']}", file=sys.stderr)
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    for name in ("report.html", "notebook.ipynb"):
+        if name in status["files"]:
+            print(f"{'Report' if name.startswith('report') else 'Notebook'}: {shown / name}")
+
+
+@app.command()
+def simulate(
+    out: Annotated[str, typer.Option(help="City folder to make, for example data/raw/mytown.", metavar="DIR")],
+    areas: Annotated[int, typer.Option(help="Number of areas.")] = 24,
+    treated: Annotated[int, typer.Option(help="How many of them get a project.")] = 8,
+    waves: Annotated[int, typer.Option(help="Number of yearly survey waves.")] = 5,
+    respondents: Annotated[int, typer.Option(help="Respondents, all waves together.")] = 6000,
+    projects: Annotated[int, typer.Option(help="Number of projects sharing the treated areas.")] = 4,
+    effect_pp: Annotated[float, typer.Option(help="True mean effect in percentage points; negative is safer.")] = -4.0,
+    baseline_unsafe: Annotated[float, typer.Option(help="Share who feel unsafe in comparison areas, wave 1.")] = 0.2,
+    baseline_gap_pp: Annotated[float, typer.Option(help="How far treated areas start above that.")] = 6.0,
+    trend: Annotated[float, typer.Option(help="Change per wave for everyone, logit scale.")] = 0.0,
+    shock_sd: Annotated[float, typer.Option(help="Spread of area-wave shocks, logit scale.")] = 0.1,
+    shock_rho: Annotated[float, typer.Option(help="Correlation of shocks from wave to wave.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same city.")] = 1,
+    shares: Annotated[bool, typer.Option("--shares", help="Write published percentages instead of respondents.")] = False,
+) -> None:
+    """Make a city with a known true effect."""
+    with _refusals():
+        folder = resolve(out)
+        validate_name(folder.name, "the city folder")
+        from workbench.simulate import simulate_city
+
+        simulate_city(
+            folder,
+            areas=areas,
+            treated=treated,
+            waves=waves,
+            respondents=respondents,
+            projects=projects,
+            effect_pp=effect_pp,
+            baseline_unsafe=baseline_unsafe,
+            baseline_gap_pp=baseline_gap_pp,
+            trend=trend,
+            shock_sd=shock_sd,
+            shock_rho=shock_rho,
+            seed=seed,
+            shares=shares,
+        )
+    print(f"Made {out}, with its truth in truth.json.")
+
+
+@app.command("import")
+def import_layout(
+    layout: Annotated[str, typer.Argument(help="Name of the published layout, for example stadsmonitor.")],
+    files: Annotated[list[str], typer.Argument(help="The published files, as they are.", metavar="FILE...")],
+    out: Annotated[str, typer.Option(help="City folder to make, for example data/raw/flanders.", metavar="DIR")],
+    projects: Annotated[
+        str | None, typer.Option(help="A projects.csv to add, so that the city can be evaluated.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Make a city folder from published files."""
+    with _refusals():
+        import importlib
+        import pkgutil
+
+        from workbench import sources
+
+        layouts = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
+        if layout not in layouts:
+            raise ParameterError(f"layout {layout!r} is unknown{nearest(layout, layouts)} (known: {', '.join(layouts)})")
+        folder = resolve(out)
+        validate_name(folder.name, "the city folder")
+        missing = [file for file in [*files, *filter(None, [projects])] if not resolve(file).is_file()]
+        if missing:
+            raise ParameterError("\n".join(f"no file {file}" for file in missing))
+        module = importlib.import_module(f"workbench.sources.{layout}")
+        chosen = resolve(projects) if projects else None
+        module.import_files([resolve(file) for file in files], out=folder, projects=chosen)
+    print(f"Made {out}. Next: workbench check {folder.name}")
+
+
+if __name__ == "__main__":
+    app()
