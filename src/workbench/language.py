@@ -1,0 +1,84 @@
+"""Fixed sentences, numbers and dates in English, Dutch and French.
+
+English is the language of the source: code marks a sentence with `_("...")` and the other languages are
+read from `languages/LL.po`. Nothing is compiled to disk, so a corrected sentence works at the next run.
+"""
+
+import datetime as dt
+import gettext
+import io
+import math
+from functools import cache
+from pathlib import Path
+
+from babel.dates import format_date
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+
+from workbench.errors import ParameterError, nearest
+
+SOURCE_LANGUAGE = "en"
+FOLDER = Path(__file__).parent / "languages"
+MINUS = "\N{MINUS SIGN}"
+
+
+def languages() -> tuple[str, ...]:
+    """Codes of the languages a report can be written in: English and one per file in `languages/`."""
+    return (SOURCE_LANGUAGE, *sorted(path.stem for path in FOLDER.glob("*.po")))
+
+
+@cache
+def translator(lang: str) -> gettext.NullTranslations:
+    """Translations from English to `lang`; English itself is left as it is. ParameterError if unknown."""
+    if lang not in languages():
+        allowed = languages()
+        raise ParameterError(f"lang: '{lang}' is not one of {', '.join(allowed)}{nearest(lang, allowed)}")
+    if lang == SOURCE_LANGUAGE:
+        return gettext.NullTranslations()
+    with (FOLDER / f"{lang}.po").open("rb") as file:
+        catalog = read_po(file, locale=lang, abort_invalid=True)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalog)
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+def number(value: float, lang: str, decimals: int = 1) -> str:
+    """`value` with the decimal mark and grouping of `lang`, a true minus sign, and never a negative zero."""
+    value = round(float(value), decimals) + 0.0
+    pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
+    text = format_decimal(abs(value), format=pattern, locale=lang)
+    return (MINUS if value < 0 else "") + text.replace("\N{NARROW NO-BREAK SPACE}", "\N{NO-BREAK SPACE}")
+
+
+def short(value: float, lang: str) -> str:
+    """`value` with one decimal, or none where that decimal is a zero: 2 or 1.9."""
+    return number(value, lang, 0 if round(float(value), 1).is_integer() else 1)
+
+
+def points(value: float, lang: str) -> str:
+    """Percentage points with their sign: +1.6, −4.6, 0.0."""
+    text = number(value, lang)
+    return f"+{text}" if round(float(value), 1) > 0 else text
+
+
+def whole_percent(probability: float) -> int:
+    """Percent for print, rounded towards 50: a chance of 0.949 never reads as 95, and p and 1 - p sum to 100."""
+    percent = round(float(probability) * 100, 6)
+    return math.floor(percent) if percent >= 50 else math.ceil(percent)
+
+
+def percent(probability: float, lang: str) -> str:
+    """A probability as `73 %`; certainty and impossibility are never claimed."""
+    _ = translator(lang).gettext
+    if probability > 0.99:
+        return _("more than 99 %")
+    if probability < 0.01:
+        return _("less than 1 %")
+    return f"{whole_percent(probability)} %"
+
+
+def month(date: dt.date, lang: str) -> str:
+    """Month and year in words, `Mar 2022`; an empty text for a missing date."""
+    return "" if date is None or date != date else format_date(date, "MMM y", locale=lang)
