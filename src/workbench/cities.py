@@ -1,0 +1,294 @@
+"""Cities: from a folder with city.toml and the city's own files to a validated City, and back.
+
+The manifest says which of the city's files, headings and codes mean what, so a city adds itself without code.
+This is the only room that reads data/raw; it never changes what lies there.
+"""
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from workbench import consistency, manifest, paths, provenance, schema
+from workbench.errors import ParameterError, nearest
+from workbench.items import ITEMS
+from workbench.manifest import FILES, as_toml
+from workbench.schema import Faults, Sheet
+from workbench.sheets import read_sheet
+
+STRATA = ("sex", "age_band", "education")
+
+
+@dataclass(frozen=True)
+class City:
+    """A validated city: canonical tables (docs/data.md), notices for the reader, and a hash of all its files."""
+
+    city: str
+    name: str
+    language: str
+    simulated: bool
+    folder: Path
+    notices: tuple[str, ...]
+    data_hash: str
+    items: tuple[str, ...]
+    weighted: bool
+    respondents: pd.DataFrame | None
+    shares: pd.DataFrame | None
+    areas: pd.DataFrame
+    waves: pd.DataFrame
+    projects: pd.DataFrame
+
+
+def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
+    """Return one row per folder with a city.toml: city, name, language, simulated, kind (respondents or shares)."""
+    rows = []
+    for file in sorted(paths.resolve(raw).glob("*/city.toml")):
+        try:
+            said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+            kind = "shares" if manifest.file_of(said, "shares", file.parent) else "respondents"
+            rows.append(
+                [
+                    file.parent.name,
+                    str(said.get("name", "")),
+                    str(said.get("language", "en")),
+                    bool(said.get("simulated", False)),
+                    kind,
+                ]
+            )
+        except (OSError, ValueError):
+            rows.append([file.parent.name, "", "", False, "city.toml cannot be read"])
+    return pd.DataFrame(rows, columns=["city", "name", "language", "simulated", "kind"])
+
+
+def load_city(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> City:
+    """Return the validated city in the folder `raw`/`city`.
+
+    Raises ParameterError for an unknown city, SchemaError with every fault of its files at once.
+    """
+    folder = paths.resolve(raw) / paths.validate_name(city, "city")
+    if not (folder / "city.toml").is_file():
+        known = list_cities(raw)["city"].tolist()
+        have = f"allowed: {', '.join(known)}" if known else "there is none yet"
+        raise ParameterError(f"no city {city!r} in {paths.relative(raw)}{nearest(city, known)}; {have}")
+    return read_folder(folder)
+
+
+def read_folder(folder: Path) -> City:
+    """Return the validated city in any folder that holds a city.toml."""
+    faults, notices = Faults(), []
+    said = manifest.read(folder, faults=faults)
+    sheets = {
+        table: sheet
+        for table in schema.TABLES
+        if (file := manifest.file_of(said, table, folder))
+        and (sheet := read_sheet(folder, table, file, said.get(table, {}), faults=faults, notices=notices))
+    }
+    # Without one of these the other checks would only repeat the fault.
+    if not {"areas", "waves"} <= set(sheets) or not {"respondents", "shares"} & set(sheets):
+        faults.raise_if_any(folder.name)
+    tables = {table: schema.convert(sheet, faults=faults) for table, sheet in sheets.items()}
+    tables.setdefault("projects", schema.empty("projects"))
+    _complete(tables, sheets, said, faults=faults, notices=notices)
+    consistency.check_areas(tables, sheets, faults=faults)
+    consistency.check_waves(tables, sheets, faults=faults)
+    if "respondents" in sheets:
+        notices += consistency.check_respondents(tables, sheets, faults=faults)
+    if "shares" in sheets:
+        consistency.check_shares(tables, sheets, faults=faults)
+    if "projects" in sheets:
+        notices += consistency.check_projects(tables, sheets, faults=faults)
+    faults.raise_if_any(folder.name)
+    return _city(folder, said, sheets, _canonical(tables), tuple(dict.fromkeys(notices)))
+
+
+def _complete(
+    tables: dict[str, pd.DataFrame],
+    sheets: dict[str, Sheet],
+    said: Mapping,
+    *,
+    faults: Faults,
+    notices: list[str],
+) -> None:
+    """Fill in what the contract lets a city leave out, and tell the reader what was assumed."""
+    notices += [str(note) for note in said.get("notes", [])]
+    areas, waves, projects = tables["areas"], tables["waves"], tables["projects"]
+    if "population" not in areas or areas["population"].isna().all():
+        tables["areas"] = areas = areas.assign(population=float("nan"))
+        notices.append("areas have no population: every area counts alike in an effect")
+    tables["areas"] = areas.assign(
+        name=areas["name"].fillna(areas["area"]) if "name" in areas else areas["area"]
+    )
+    for column in ("mode", "questionnaire_version", "note", "break_areas"):
+        waves[column] = waves[column].fillna("") if column in waves else ""
+    if "known_break" not in waves:
+        waves["known_break"] = False
+    if projects.empty and "projects" not in sheets:
+        notices.append("no projects: there is nothing to evaluate yet")
+    if "shares" in tables:
+        tables["shares"] = _complete_shares(
+            tables["shares"],
+            sheets["shares"],
+            said.get("shares", {}).get("assumed_n"),
+            faults=faults,
+            notices=notices,
+        )
+
+
+def _complete_shares(
+    rows: pd.DataFrame, sheet: Sheet, assumed_n: object, *, faults: Faults, notices: list[str]
+) -> pd.DataFrame:
+    """Return shares in percent with n, whether that n is assumed, and the step they are rounded to."""
+    cell = ["area", "wave", "item"]
+    if "share" not in rows and "count" not in rows:
+        faults.say(f"{sheet.file}, line 1, column 'share' is missing; allowed: share (percent) or count")
+        return rows.assign(share=float("nan"), n=float("nan"), assumed=False, rounding=0.0)
+    if "share" not in rows:
+        n = rows.groupby(cell)["count"].transform("sum")
+        rows = rows.assign(share=100 * rows["count"] / n.where(n > 0), n=n.where(n > 0))
+        faults.add(sheet, "count", n[n == 0], "at least one answer in an area, wave and item")
+    blank = rows["share"].isna()
+    if blank.any():
+        notices.append(
+            f"{sheet.file}: {int(blank.sum())} rows without a share were left out, their class is implied"
+        )
+    stated = rows["n"] if "n" in rows else pd.Series(float("nan"), index=rows.index)
+    by_wave = (
+        assumed_n if isinstance(assumed_n, dict) else dict.fromkeys(rows["wave"].dropna().unique(), assumed_n)
+    )
+    assumed = rows["wave"].map({wave: float(n) for wave, n in by_wave.items() if isinstance(n, int | float)})
+    lacking = stated.isna() & assumed.isna() & rows["wave"].notna()
+    allowed = "a column n, or [shares] assumed_n = a number of answers for each area and wave"
+    faults.add(sheet, "n", stated[lacking], allowed)
+    if (stated.isna() & assumed.notna()).any():
+        said = (
+            ", ".join(f"{n:g} in {wave}" for wave, n in by_wave.items())
+            if isinstance(assumed_n, dict)
+            else f"{assumed_n:g}"
+        )
+        notices.append(f"the number of answers is not published: {said} per area and item is assumed")
+    whole = (rows["share"] == rows["share"].round()).where(~blank, True)
+    rounding = whole.groupby([rows["wave"], rows["item"]]).transform("all") & ("count" not in rows)
+    rows = rows.assign(n=stated.fillna(assumed), assumed=stated.isna(), rounding=rounding.astype(float))
+    return rows[~blank]
+
+
+def _canonical(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the tables as other rooms get them: defaults filled, waves by date, a plain row number as index."""
+    done = dict(tables)
+    done["waves"] = tables["waves"].sort_values("start")
+    projects = schema.with_all_columns(tables["projects"], "projects")
+    texts = ("kind", "trigger", "primary_item", "assignment")
+    projects = projects.assign(**{name: projects[name].fillna("") for name in texts})
+    projects["name"] = projects["name"].fillna(projects["project"])
+    projects["announced"] = projects["announced"].fillna(projects["start"])
+    projects["full"] = projects["full"].fillna(projects["start"])
+    done["projects"] = projects
+    if (rows := tables.get("respondents")) is not None:
+        strata = {name: rows[name].fillna("unknown") for name in STRATA if name in rows}
+        weight = rows["weight"] if "weight" in rows else pd.Series(1.0, index=rows.index)
+        done["respondents"] = rows.assign(weight=weight, **strata)
+    if "shares" in done:
+        done["shares"] = done["shares"][
+            ["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]
+        ]
+    return {name: table.reset_index(drop=True) for name, table in done.items()}
+
+
+def _city(
+    folder: Path,
+    said: Mapping,
+    sheets: Mapping[str, Sheet],
+    tables: Mapping[str, pd.DataFrame],
+    notices: tuple[str, ...],
+) -> City:
+    rows, shares = tables.get("respondents"), tables.get("shares")
+    present = set(rows.columns) if rows is not None else set(shares["item"])
+    return City(
+        city=folder.name,
+        name=said["name"],
+        language=said.get("language", "en"),
+        simulated=said.get("simulated", False),
+        folder=folder,
+        notices=notices,
+        data_hash=provenance.hash_files(
+            [folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]
+        ),
+        items=tuple(name for name in ITEMS if name in present),
+        weighted="respondents" in sheets and "weight" in sheets["respondents"].frame,
+        respondents=rows,
+        shares=shares,
+        areas=tables["areas"],
+        waves=tables["waves"],
+        projects=tables["projects"],
+    )
+
+
+def write_city(
+    folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataFrame], check: bool = True
+) -> Path:
+    """Write a city folder in one step: the whole new one, or nothing.
+
+    `manifest` needs name, language and simulated; a [table] with its usual file name is added for each of `tables`
+    (names as in schema.TABLES). With `check` the folder is validated before it takes its place (SchemaError). A
+    folder that a program did not make (no made_by in its city.toml) is a city's own and is never replaced:
+    ParameterError.
+    """
+    folder = Path(folder)
+    paths.validate_name(folder.name, "city folder")
+    _may_replace(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as temporary:
+        new = Path(temporary) / folder.name
+        new.mkdir()
+        said = {"made_by": "workbench"} | dict(manifest)
+        for table, frame in tables.items():
+            said[table] = {"file": FILES[table]} | dict(said.get(table, {}))
+            provenance.write_text(new / said[table]["file"], _as_csv(frame))
+        provenance.write_text(new / "city.toml", as_toml(said))
+        if check:
+            read_folder(new)
+        if folder.exists():
+            os.replace(folder, Path(temporary) / "old")
+        os.replace(new, folder)
+    return folder
+
+
+def _may_replace(folder: Path) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    file = folder / "city.toml"
+    made_by = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("made_by") if file.is_file() else None
+    if not made_by:
+        raise ParameterError(
+            f"{paths.relative(folder)} exists and was not made by the workbench; allowed: a new folder, or one whose "
+            "city.toml says made_by"
+        )
+
+
+def _as_csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%d")
+
+
+def write_processed(city: City, folder: Path | None = None) -> Path:
+    """Write the validated tables as CSV beside their data hash, by default to data/processed/CITY; return the folder.
+
+    city.json is written last, so a folder whose hash is right is complete.
+    """
+    folder = Path(folder) if folder else paths.processed_dir() / city.city
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "city.json").unlink(missing_ok=True)
+    for table in schema.TABLES:
+        frame = getattr(city, table)
+        if frame is None:
+            (folder / f"{table}.csv").unlink(missing_ok=True)
+        else:
+            provenance.write_text(folder / f"{table}.csv", _as_csv(frame))
+    facts = {"city": city.city, "name": city.name, "simulated": city.simulated, "data_hash": city.data_hash}
+    provenance.write_json(
+        folder / "city.json", facts | {"items": list(city.items), "notices": list(city.notices)}
+    )
+    return folder
