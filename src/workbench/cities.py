@@ -179,7 +179,7 @@ def _complete_shares(
 def _canonical(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the tables as other rooms get them: defaults filled, waves by date, a plain row number as index."""
     done = dict(tables)
-    done["waves"] = tables["waves"].sort_values("start")
+    done["waves"] = schema.with_all_columns(tables["waves"], "waves").sort_values("start")
     projects = schema.with_all_columns(tables["projects"], "projects")
     texts = ("kind", "trigger", "primary_item", "assignment")
     projects = projects.assign(**{name: projects[name].fillna("") for name in texts})

@@ -53,7 +53,7 @@ def check_projects(tables: Tables, sheets: Sheets, *, faults: Faults) -> list[st
     faults.add(sheet, "project", bad, "lower-case letters, digits, - and _, for it names files")
     _check_known(sheet, projects, "area", areas, faults=faults)
     dates = projects[[name for name in PROJECT_DATES if name in projects]]
-    latest = dates.cummax(axis=1).shift(axis=1)
+    latest = dates.cummax(axis=1).ffill(axis=1).shift(axis=1)
     for name in dates.columns[1:]:
         early = dates[name] < latest[name]
         faults.add(sheet, name, dates.loc[early, name], "a date in the order announced, start, full, stop")
@@ -206,6 +206,9 @@ def _check_sums(sheet: Sheet, rows: pd.DataFrame, *, faults: Faults) -> None:
     if not off.any():
         return
     bad = cells[off].reset_index()
-    shown = [f"sum {total:.6g} of {', '.join(key)}" for total, *key in bad[["total", "area", "wave", "item"]].values]
+    shown = [
+        f"sum {total:.6g} of {', '.join(key)}"
+        for total, *key in bad[["total", "area", "wave", "item"]].values
+    ]
     allowed = f"shares that sum to 100 within {slack[off].max():.2g}, which is what rounding explains"
     faults.add(sheet, "share", pd.Series(shown, index=bad["line"]), allowed)

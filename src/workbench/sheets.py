@@ -8,7 +8,7 @@ import pandas as pd
 
 from workbench.errors import nearest
 from workbench.items import ITEMS
-from workbench.schema import Faults, Sheet
+from workbench.schema import TABLES, Faults, Sheet
 
 
 def read_sheet(
@@ -31,7 +31,7 @@ def read_sheet(
         return None
     columns = entry.get("columns", {})
     frame = _name_columns(file, table, raw, columns, faults=faults)
-    frame = _trim(frame, set(entry.get("missing", [])))
+    frame = _trim(frame, table, set(entry.get("missing", [])))
     frame = _route(file, frame, entry.get("routed", {}), faults=faults)
     return Sheet(table, file, frame, columns, entry.get("decimal", "."), entry.get("codes", {}))
 
@@ -132,9 +132,16 @@ def _name_columns(
     return raw.set_axis(names, axis=1)
 
 
-def _trim(frame: pd.DataFrame, missing: set[str]) -> pd.DataFrame:
-    """Strip blanks round every cell and turn empty cells and the declared missing codes into NA."""
-    return pd.DataFrame({name: _trim_column(frame[name], missing) for name in frame}, index=frame.index)
+def _trim(frame: pd.DataFrame, table: str, missing: set[str]) -> pd.DataFrame:
+    """Strip blanks round every cell; empty cells and declared missing codes become NA.
+
+    Columns that must have a value know no missing code: a respondent or district numbered 9 is not a "9 = no answer".
+    """
+    columns = TABLES[table]
+    keys = {name for name in columns if columns[name].required}
+    return pd.DataFrame(
+        {name: _trim_column(frame[name], set() if name in keys else missing) for name in frame}
+    )
 
 
 def _trim_column(text: pd.Series, missing: set[str]) -> pd.Series:

@@ -8,7 +8,9 @@ in the city's notices: read them before you believe a small change.
 """
 
 import datetime
+import io
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +42,7 @@ FOOTER = "Selectiestatus"
 ASSUMED_N = 1000
 # Fieldwork as published: postal surveys "in spring" since 2008, a web questionnaire since 2014, the 13 cities in May
 # and June 2017 and the others from March to May (gemeente-en-stadsmonitor.vlaanderen.be/surveys,
-# statistiekvlaanderen.be/survey-stadsmonitor); from 22 March 2023 (Agentschap Binnenlands Bestuur). The other ends
+# statistiekvlaanderen.be/survey-stadsmonitor); from 22 March 2023 (kasterlee.be, news of that day). The other ends
 # are ours: late enough that no answer is dated before it was given.
 WAVES = {
     "2011": (
@@ -71,7 +73,7 @@ WAVES = {
 NOTES = {
     "n": "The Stadsmonitor publishes no number of answers by municipality. In 2017 about 362 answered in an average "
     "municipality (39 % of 274,136 invited in 295) and more in the 13 centre cities; in 2023 135,000 took part in "
-    f"300 municipalities, 389,714 being invited. {ASSUMED_N:,} is assumed, on the high side on purpose: too many is "
+    f"300 municipalities of nearly 400,000 invited. {ASSUMED_N:,} is assumed, on the high side on purpose: too many is "
     "absorbed by the area-wave shocks, too few cannot be corrected.",
     "dates": "The Stadsmonitor publishes its fieldwork to the season: see the notes of the waves for what is assumed.",
     "2023": "2023 lists only often-always, in whole percents; the other classes are implied, not invented.",
@@ -135,8 +137,8 @@ def _read(file: Path, *, faults: list[str]) -> pd.DataFrame:
 
 def _read_panel(file: Path, *, faults: list[str]) -> list[tuple]:
     try:
-        sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
-    except Exception as error:  # openpyxl raises whatever its parts raise: zip, xml, key errors
+        sheet = openpyxl.load_workbook(io.BytesIO(file.read_bytes()), data_only=True).worksheets[0]
+    except (zipfile.BadZipFile, SyntaxError, KeyError, ValueError) as error:  # not a zip, not its xml, no workbook
         faults.append(f"{file.name}: cannot be read as xlsx: {error}")
         return []
     lines = [tuple(row) for row in sheet.iter_rows(values_only=True)]
