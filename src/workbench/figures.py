@@ -6,6 +6,7 @@ feeling unsafe). Nothing rests on colour alone: lines differ in dash and width, 
 
 import base64
 import io
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,17 +23,20 @@ from workbench.language import number, points, short, translator
 BLUE, ORANGE, GREY = "#1d4f91", "#b45309", "#5a6572"
 PALE_BLUE, PALE_GREY, INK, RULE = "#8fb0d9", "#dfe5ec", "#1b2530", "#d8dde3"
 DPI = 110
+# fmt: off
 sns.set_theme(style="white", font="DejaVu Sans", rc={
-    "font.size": 12, "axes.labelsize": 12, "xtick.labelsize": 11.5, "ytick.labelsize": 11.5, "axes.edgecolor": RULE,
-    "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "text.color": INK, "axes.spines.top": False,
-    "axes.spines.right": False, "text.parse_math": False, "hatch.linewidth": 0.6,
-})
+    "font.size": 12, "axes.labelsize": 12, "xtick.labelsize": 11.5, "ytick.labelsize": 11.5, "text.color": INK,
+    "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "axes.edgecolor": RULE,
+    "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False})
+# fmt: on
 
 
 def png(fig: Figure, *, dpi: int = DPI) -> bytes:
     """The figure as a PNG; the figure is closed."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    fig.savefig(
+        buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None}
+    )
     plt.close(fig)
     return buffer.getvalue()
 
@@ -50,41 +54,52 @@ def image_tag(fig: Figure, alt: str, *, width: int | None = None) -> Markup:
     return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(Markup(data), alt, size)
 
 
-def plot_answers(shares: pd.DataFrame, *, ax: Axes, lang: str) -> str:
+def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
     """Answers by wave, stacked to 100 percent: project areas left, comparison areas right.
 
     `shares` has `group` treated|comparison, `wave`, `answer` (in the item's order, secure to insecure), `share` in
-    percent; a wave that published fewer classes shows fewer.
+    percent; a wave that published fewer classes shows fewer. `names` gives the label of each answer.
     """
     _ = translator(lang).gettext
-    groups = {"treated": _("project areas"), "comparison": _("comparison areas")}
     waves, answers = list(dict.fromkeys(shares["wave"])), list(dict.fromkeys(shares["answer"]))
-    table = shares.pivot_table(index=["group", "wave"], columns="answer", values="share", sort=False, observed=True)
-    colours = sns.blend_palette(["#dbe7f5", "#e9e4df", "#e9a15f", ORANGE, "#6b2f04"], len(answers))
-    offset, ticks, texts = 0, [], []
-    for group, name in groups.items():
-        block = table.loc[group].reindex(index=waves, columns=answers)
-        bottom = np.zeros(len(waves))
-        for answer, colour in zip(answers, colours, strict=True):
-            height = block[answer].fillna(0).to_numpy()
-            ax.bar(offset + np.arange(len(waves)), height, bottom=bottom, color=colour, width=0.82, edgecolor="white")
-            for x, h, b in zip(range(len(waves)), height, bottom, strict=True):
-                if h >= 7:
-                    _bar_text(ax, offset + x, b + h / 2, number(h, lang, 0), colour)
-            bottom += height
-        ax.text(offset + (len(waves) - 1) / 2, 104, name, ha="center", weight="bold")
-        ticks += [(offset + x, wave) for x, wave in enumerate(waves)]
-        texts.append(f"{name}: " + "; ".join(f"{wave} " + ", ".join(
-            f"{answer} {number(row[answer], lang, 0)} %" for answer in answers if row[answer] == row[answer])
-            for wave, row in block.iterrows()))
-        offset += len(waves) + 0.8
-    last = table.loc["comparison"].reindex(waves).ffill().iloc[-1].reindex(answers).fillna(0)
-    middles = (last.cumsum() - last / 2).tolist()
-    _direct_labels(ax, offset - 1.2, middles, answers, [INK] * len(answers), gap=7)
-    ax.set(ylim=(0, 112), xlim=(-0.6, offset + 0.6), yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
-    ax.set_xticks([x for x, _name in ticks], [str(name) for _x, name in ticks])
+    table = shares.set_index(["group", "wave", "answer"])["share"].unstack().reindex(columns=answers)
+    starts, texts = {"treated": 0.0, "comparison": len(waves) + 0.8}, []
+    for group, name in (("treated", _("project areas")), ("comparison", _("comparison areas"))):
+        block = table.loc[group].reindex(waves)
+        _stacks(ax, starts[group], block, lang)
+        ax.text(starts[group] + (len(waves) - 1) / 2, 104, name, ha="center", weight="bold")
+        texts.append(f"{name}: {_said(block, names, lang)}")
+    last = block.ffill().iloc[-1].fillna(0)
+    labels, end = [names.get(answer, answer) for answer in answers], starts["comparison"] + len(waves)
+    _direct_labels(ax, end - 0.4, (last.cumsum() - last / 2).tolist(), labels, [INK] * len(answers), gap=7)
+    ax.set(ylim=(0, 112), xlim=(-0.6, end + 1.6), yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
+    ax.set_xticks([start + x for start in starts.values() for x in range(len(waves))], [*map(str, waves)] * 2)
     sns.despine(ax=ax, left=True)
     return _("Answers by wave in percent.") + " " + ". ".join(texts) + "."
+
+
+def _stacks(ax: Axes, start: float, block: pd.DataFrame, lang: str) -> None:
+    """One bar per row of `block`, its columns stacked; numbers where there is room."""
+    colours = sns.blend_palette(["#dbe7f5", "#e9e4df", "#e9a15f", ORANGE, "#6b2f04"], block.shape[1])
+    bottom, positions = np.zeros(len(block)), start + np.arange(len(block))
+    for answer, colour in zip(block.columns, colours, strict=True):
+        height = block[answer].fillna(0).to_numpy()
+        ax.bar(positions, height, bottom=bottom, color=colour, width=0.82, edgecolor="white")
+        for x, h, b in zip(positions, height, bottom, strict=True):
+            if h >= 7:
+                _bar_text(ax, x, b + h / 2, number(h, lang, 0), colour)
+        bottom += height
+
+
+def _said(block: pd.DataFrame, names: dict, lang: str) -> str:
+    rows = ((wave, row.dropna()) for wave, row in block.iterrows())
+    return "; ".join(
+        f"{wave} "
+        + ", ".join(
+            f"{names.get(answer, answer)} {number(share, lang, 0)} %" for answer, share in row.items()
+        )
+        for wave, row in rows
+    )
 
 
 def _bar_text(ax: Axes, x: float, y: float, text: str, colour: tuple) -> None:
@@ -92,7 +107,9 @@ def _bar_text(ax: Axes, x: float, y: float, text: str, colour: tuple) -> None:
     ax.text(x, y, text, ha="center", va="center", fontsize=10.5, color="white" if dark else INK)
 
 
-def _direct_labels(ax: Axes, x: float, heights: list[float], texts: list[str], colours: list[str], *, gap: float) -> None:
+def _direct_labels(
+    ax: Axes, x: float, heights: list[float], texts: list[str], colours: list[str], *, gap: float
+) -> None:
     """Labels to the right of `x`, at their heights or as near as a `gap` between neighbours allows."""
     order = np.argsort(heights)
     placed = np.asarray(heights, dtype=float)[order]
@@ -102,7 +119,9 @@ def _direct_labels(ax: Axes, x: float, heights: list[float], texts: list[str], c
             if lack > 1e-9:
                 placed[i - 1], placed[i] = placed[i - 1] - lack / 2, placed[i] + lack / 2
     for y, index in zip(placed, order, strict=True):
-        ax.text(x, y, texts[index], color=colours[index], weight="bold", va="center", ha="left", linespacing=1.05)
+        ax.text(
+            x, y, texts[index], color=colours[index], weight="bold", va="center", ha="left", linespacing=1.05
+        )
 
 
 def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
@@ -125,8 +144,14 @@ def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
     lines += [(without, _("without\nthe projects"), ORANGE)] if len(without) else []
     low, high = ax.get_ylim()
     span = treated["year"].max() - treated["year"].min() or 1
-    _direct_labels(ax, treated["year"].max() + 0.03 * span, [line["mean"].iloc[-1] for line, _t, _c in lines],
-                   [text for _l, text, _c in lines], [colour for _l, _t, colour in lines], gap=(high - low) * 0.17)
+    _direct_labels(
+        ax,
+        treated["year"].max() + 0.03 * span,
+        [line["mean"].iloc[-1] for line, _t, _c in lines],
+        [text for _l, text, _c in lines],
+        [colour for _l, _t, colour in lines],
+        gap=(high - low) * 0.17,
+    )
     ax.yaxis.set_major_formatter(lambda value, _position: f"{short(value, lang)} %")
     ax.set_xticks(treated["year"], treated["wave"].astype(str))
     ax.set_xlim(right=treated["year"].max() + 0.38 * span)
@@ -137,21 +162,29 @@ def _changed_waves(by: dict) -> pd.DataFrame:
     """The counterfactual from the last wave on which it still equals the model's line."""
     without, treated = by["treated", "without"], by["treated", "modelled"]
     moved = (without["mean"].to_numpy() - treated["mean"].to_numpy()).round(6) != 0
-    return without.iloc[max(int(moved.argmax()) - 1, 0):] if moved.any() else without.iloc[:0]
+    return without.iloc[max(int(moved.argmax()) - 1, 0) :] if moved.any() else without.iloc[:0]
 
 
 def _trends_alt(treated: pd.DataFrame, comparison: pd.DataFrame, without: pd.DataFrame, lang: str) -> str:
     _ = translator(lang).gettext
     first, last = treated.iloc[0], treated.iloc[-1]
-    say = lambda value: number(value, lang)  # noqa: E731
-    text = _("Share of residents who feel unsafe, {first} to {last}. Project areas went from {a} to {b} percent, "
-             "comparison areas from {c} to {d} percent.").format(
-        first=first["wave"], last=last["wave"], a=say(first["mean"]), b=say(last["mean"]),
-        c=say(comparison["mean"].iloc[0]), d=say(comparison["mean"].iloc[-1]))
+    say = partial(number, lang=lang)
+    text = _(
+        "Share of residents who feel unsafe, {first} to {last}. Project areas went from {a} to {b} percent, "
+        "comparison areas from {c} to {d} percent."
+    ).format(
+        first=first["wave"],
+        last=last["wave"],
+        a=say(first["mean"]),
+        b=say(last["mean"]),
+        c=say(comparison["mean"].iloc[0]),
+        d=say(comparison["mean"].iloc[-1]),
+    )
     if len(without):
         end = without.iloc[-1]
-        text += " " + _("Without the projects {e} percent is expected in {last} (90 % interval {low} to {high}).").format(
-            e=say(end["mean"]), last=last["wave"], low=say(end["lower90"]), high=say(end["upper90"]))
+        text += " " + _(
+            "Without the projects {e} percent is expected in {last} (90 % interval {low} to {high})."
+        ).format(e=say(end["mean"]), last=last["wave"], low=say(end["lower90"]), high=say(end["upper90"]))
     return text
 
 
@@ -161,7 +194,9 @@ def _gridlines(ax: Axes) -> None:
     sns.despine(ax=ax, left=True, bottom=True)
 
 
-def plot_effects(effects: pd.DataFrame, prior: pd.DataFrame, *, ax: Axes, names: dict, minimum_pp: float, lang: str) -> str:
+def plot_effects(
+    effects: pd.DataFrame, prior: pd.DataFrame, *, ax: Axes, names: dict, minimum_pp: float, lang: str
+) -> str:
     """Effect per project and overall in pp: dot mean, thick 50 %, thin 90 %; the prior's 90 % as a grey band behind.
 
     `effects` and `prior` have rows `att` and `att_by_project` on the pp scale; `names` gives the label of each project.
@@ -172,25 +207,22 @@ def plot_effects(effects: pd.DataFrame, prior: pd.DataFrame, *, ax: Axes, names:
     heights = np.arange(len(rows))[::-1]
     _zero_and_minimum(ax, minimum_pp)
     for y, (_index, row) in zip(heights, rows.iterrows(), strict=True):
-        if row["project"] in before.index:
-            band = before.loc[row["project"]]
-            ax.barh(y, band["upper90"] - band["lower90"], left=band["lower90"], height=0.62, color=PALE_GREY, zorder=1)
+        band = before.loc[row["project"]] if row["project"] in before.index else row
+        ax.barh(y, band["upper90"] - band["lower90"], 0.62, left=band["lower90"], color=PALE_GREY, zorder=1)
         _interval(ax, y, row)
-        text = _("{mean} ({low} to {high})").format(**{k: points(row[v], lang) for k, v in _ESTIMATE.items()})
+        mean, low, high = (points(row[key], lang) for key in ("mean", "lower90", "upper90"))
+        text = _("{mean} ({low} to {high})").format(mean=mean, low=low, high=high)
         ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=11.5)
     ax.set_yticks(heights, labels)
     ax.tick_params(axis="y", labelcolor=INK)
     ax.set(ylim=(-0.7, len(rows) - 0.3), xlabel=_("change in residents feeling unsafe, percentage points"))
-    ax.xaxis.set_major_formatter(lambda value, _position: points(value, lang))
+    ax.xaxis.set_major_formatter(lambda value, _position: _tick(value, lang))
     sns.despine(ax=ax, left=True)
-    said = "; ".join(_("{name} {mean} points, 90 % interval {low} to {high}").format(
-        name=name, **{k: points(row[v], lang) for k, v in _ESTIMATE.items()})
-        for name, (_i, row) in zip(labels, rows.iterrows(), strict=True))
-    return _("Effect per project.") + f" {said}. " + _("Smallest worthwhile effect: {minimum} points.").format(
-        minimum=short(minimum_pp, lang))
-
-
-_ESTIMATE = {"mean": "mean", "low": "lower90", "high": "upper90"}
+    said = "; ".join(
+        f"{name} {_estimate(row, lang)}" for name, row in zip(labels, rows.to_dict("records"), strict=True)
+    )
+    minimum = _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
+    return _("Effect per project.") + f" {said}. {minimum}"
 
 
 def _projects_and_all(frame: pd.DataFrame) -> pd.DataFrame:
@@ -206,10 +238,24 @@ def _zero_and_minimum(ax: Axes, minimum_pp: float, *, vertical: bool = True) -> 
         draw(side, color=GREY, lw=1, ls=(0, (4, 3)), zorder=2)
 
 
-def _interval(ax: Axes, y: float, row: pd.Series, *, thin: float = 2, thick: float = 7, dot: float = 8) -> None:
-    ax.plot([row["lower90"], row["upper90"]], [y, y], color=BLUE, lw=thin, solid_capstyle="butt", zorder=3)
-    ax.plot([row["lower50"], row["upper50"]], [y, y], color=PALE_BLUE, lw=thick, solid_capstyle="butt", zorder=3)
-    ax.plot(row["mean"], y, "o", color=BLUE, ms=dot, mec="white", zorder=4)
+def _tick(value: float, lang: str) -> str:
+    return ("+" if value > 1e-9 else "") + short(value, lang)
+
+
+def _interval(ax: Axes, y: float, row: pd.Series) -> None:
+    style = {"solid_capstyle": "butt", "zorder": 3}
+    ax.plot([row["lower90"], row["upper90"]], [y, y], color=BLUE, lw=2, **style)
+    ax.plot([row["lower50"], row["upper50"]], [y, y], color=PALE_BLUE, lw=7, **style)
+    ax.plot(row["mean"], y, "o", color=BLUE, ms=8, mec="white", zorder=4)
+
+
+def _estimate(row: pd.Series | dict, lang: str) -> str:
+    mean, low, high = (points(row[key], lang) for key in ("mean", "lower90", "upper90"))
+    return (
+        translator(lang)
+        .gettext("{mean} points, 90 % interval {low} to {high}")
+        .format(mean=mean, low=low, high=high)
+    )
 
 
 def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:
@@ -228,10 +274,8 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
     ax.set_xticks(rows["event_time"])
     ax.set_xlim(rows["event_time"].min() - 0.6, rows["event_time"].max() + 0.8)
     ax.set(xlabel=_("waves since the start"), ylabel=_("percentage points"))
-    ax.yaxis.set_major_formatter(lambda value, _position: points(value, lang))
-    said = "; ".join(_("{wave}: {mean} points, 90 % interval {low} to {high}").format(
-        wave=row.event_time, mean=points(row.mean, lang), low=points(row.lower90, lang), high=points(row.upper90, lang))
-        for row in rows.itertuples())
+    ax.yaxis.set_major_formatter(lambda value, _position: _tick(value, lang))
+    said = "; ".join(f"{row['event_time']}: {_estimate(row, lang)}" for _i, row in rows.iterrows())
     return _("Effect by waves since the start.") + f" {said}."
 
 
@@ -239,8 +283,10 @@ def event_study_note(projects: int, treated_areas: int, *, lang: str) -> str:
     """What must stand beside the event study: with one project in one area it shows the priors at work."""
     _ = translator(lang).gettext
     if projects == 1 and treated_areas == 1:
-        return _("One project in one area: by wave, its effect and a chance shock of that area are told apart only by "
-                 "their priors. Do not read a course over time into this picture.")
+        return _(
+            "One project in one area: by wave, its effect and a chance shock of that area are told apart only by "
+            "their priors. Do not read a course over time into this picture."
+        )
     return _("Later points rest on fewer projects: those that started last have not been followed as long.")
 
 
@@ -255,21 +301,27 @@ def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang
         ax.add_patch(Circle((x, y + 0.2), 0.17, color=colour, lw=0))
         ax.add_patch(Wedge((x, y - 0.38), 0.36, 0, 180, color=colour, lw=0))
         if colour in marks:  # told apart without colour too
-            ax.text(x, y - 0.22, marks[colour], color="white", ha="center", va="center", fontsize=9, weight="bold")
+            ax.text(
+                x, y - 0.22, marks[colour], color="white", ha="center", va="center", fontsize=9, weight="bold"
+            )
     ax.set(xlim=(-0.5, 9.5), ylim=(-0.5, 9.5), aspect="equal")
     ax.axis("off")
     if more:
-        return _("Of 100 residents {unsafe} feel unsafe, {more} of them because of the projects, and {safe} feel safe.").format(
-            unsafe=unsafe, more=more, safe=100 - unsafe)
+        return _(
+            "Of 100 residents {unsafe} feel unsafe, {more} of them because of the projects, and {safe} feel safe."
+        ).format(unsafe=unsafe, more=more, safe=100 - unsafe)
     if fewer:
-        return _("Of 100 residents {unsafe} feel unsafe, {fewer} no longer do because of the projects, and {safe} feel "
-                 "safe either way.").format(unsafe=unsafe, fewer=fewer, safe=100 - unsafe - fewer)
-    return _("Of 100 residents {unsafe} feel unsafe and {safe} do not.").format(unsafe=unsafe, safe=100 - unsafe)
+        return _(
+            "Of 100 residents {unsafe} feel unsafe, {fewer} no longer do because of the projects, and {safe} feel "
+            "safe either way."
+        ).format(unsafe=unsafe, fewer=fewer, safe=100 - unsafe - fewer)
+    return _("Of 100 residents {unsafe} feel unsafe and {safe} do not.").format(
+        unsafe=unsafe, safe=100 - unsafe
+    )
 
 
 def plot_strip(row: pd.Series | dict, *, ax: Axes, minimum_pp: float, limit: float, lang: str) -> str:
     """One small interval for a table: zero line, dashed smallest worthwhile fall, 90 % bar and dot, from -limit to limit."""
-    _ = translator(lang).gettext
     ax.axhline(0, color=PALE_GREY, lw=2, zorder=1)
     ax.plot([0, 0], [-1, 1], color=INK, lw=1.2, zorder=2)
     ax.plot([-minimum_pp] * 2, [-1, 1], color=GREY, lw=1.2, ls=(0, (3, 2)), zorder=2)
@@ -277,4 +329,4 @@ def plot_strip(row: pd.Series | dict, *, ax: Axes, minimum_pp: float, limit: flo
     ax.plot(row["mean"], 0, "o", color=BLUE, ms=9, zorder=4)
     ax.set(xlim=(-limit, limit), ylim=(-1.1, 1.1))
     ax.axis("off")
-    return _("{mean} points, 90 % interval {low} to {high}").format(**{k: points(row[v], lang) for k, v in _ESTIMATE.items()})
+    return _estimate(row, lang)

@@ -81,4 +81,4 @@ def percent(probability: float, lang: str) -> str:
 
 def month(date: dt.date, lang: str) -> str:
     """Month and year in words, `Mar 2022`; an empty text for a missing date."""
-    return "" if date is None or date != date else format_date(date, "MMM y", locale=lang)
+    return format_date(date, "MMM y", locale=lang) if isinstance(date, dt.date) and str(date) != "NaT" else ""

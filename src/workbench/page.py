@@ -1,7 +1,6 @@
 """Page 1, for the council: verdict, 100 residents, what would have happened, project by project, can we rely on it."""
 
 import math
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -10,15 +9,24 @@ from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from workbench import figures, verdict
+from workbench import figures, tables, verdict
+from workbench.items import ITEMS
 from workbench.language import number, points, translator
 
-TEMPLATE = Path(__file__).parent / "template"
-TONES = {"clear fall": "fall", "probable fall": "fall", "clear rise": "rise", "probable rise": "rise",
-         "cannot tell": "unsure", "no worthwhile change": "none", "blocked": "blocked"}
+TONES = {
+    "clear fall": "fall",
+    "probable fall": "fall",
+    "clear rise": "rise",
+    "probable rise": "rise",
+    "cannot tell": "unsure",
+    "no worthwhile change": "none",
+    "blocked": "blocked",
+}
 
 
-def page_one(result: dict, *, effects: pd.DataFrame, trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> HTML:
+def page_one(
+    result: dict, *, effects: pd.DataFrame, trends: pd.DataFrame, panel: xr.Dataset, lang: str
+) -> HTML:
     """The first page: verdict, 100 residents, what would have happened, project by project, can we rely on this.
 
     A blocked evaluation shows its reason instead of any effect. All wording of the verdict comes from `verdict`.
@@ -27,24 +35,26 @@ def page_one(result: dict, *, effects: pd.DataFrame, trends: pd.DataFrame, panel
     blocked = result["verdict"] == "blocked"
     share = window_share(panel, trends)
     context = {
-        "css": Markup(stylesheet()), "lang": lang, "simulated": result["simulated"], "words": _words(lang),
-        "lead": _lead(result, panel, lang), "tone": TONES[result["verdict"]], "odds": verdict.odds(result, lang=lang),
-        "label": _capital(verdict.label(result["verdict"], lang=lang)), "sentence": result["sentence"],
+        "css": Markup(tables.stylesheet()),
+        "lang": lang,
+        "simulated": result["simulated"],
+        "words": _words(lang),
+        "lead": _lead(result, panel, lang),
+        "tone": TONES[result["verdict"]],
+        "odds": verdict.odds(result, lang=lang),
+        "label": _capital(verdict.label(result["verdict"], lang=lang)),
+        "sentence": result["sentence"],
         "pictures": {} if blocked else _pictures(result, trends, share, lang),
         "residents_caption": "" if blocked else _residents_caption(result, share, lang),
         "trends_caption": "" if blocked else _trends_caption(trends, lang),
         "projects": [] if blocked else _project_rows(result, panel, lang),
-        "grade": _("Evidence grade {grade} of 5").format(grade=result["grade"]), "grade_text": _grade_text(result, lang),
-        "caveats": _caveats(result, panel, lang), "footer": _footer(result, lang),
+        "grade": _("Evidence grade {grade} of 5").format(grade=result["grade"]),
+        "grade_text": _grade_text(result, lang),
+        "caveats": _caveats(result, panel, lang),
+        "footer": _footer(result, lang),
     }
-    pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, trim_blocks=True)
+    pages = Environment(loader=FileSystemLoader(tables.TEMPLATE), autoescape=True, trim_blocks=True)
     return HTML(pages.get_template("page_one.html.j2").render(context))
-
-
-def stylesheet() -> str:
-    """The style of page 1 and of tables, the same in JupyterLab and in the report; widths of bars are classes w0 to w100."""
-    widths = "".join(f".bar .w{n}{{width:{n}%}}" for n in range(101))
-    return (TEMPLATE / "page.css").read_text(encoding="utf-8") + widths
 
 
 def _words(lang: str) -> dict:
@@ -55,8 +65,13 @@ def _words(lang: str) -> dict:
         "residents": _("Of 100 residents of project areas"),
         "trends": _("What happened, and what would have"),
         "by_project": _("Project by project"),
-        "columns": [_("Project"), _("Change in residents feeling unsafe (dashed: worthwhile)"), _("Points"),
-                    _("90 % interval"), _("Verdict")],
+        "columns": [
+            _("Project"),
+            _("Change in residents feeling unsafe (dashed: worthwhile)"),
+            _("Points"),
+            _("90 % interval"),
+            _("Verdict"),
+        ],
         "rely": _("Can we rely on this?"),
     }
 
@@ -68,6 +83,8 @@ def _capital(text: str) -> str:
 def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
     t = translator(lang)
     n, waves, unsafe = result["n"], panel["wave"].to_numpy().astype(str), int(panel.attrs["unsafe_index"])
+    item, names = ITEMS.get(panel.attrs["item"]), tables.answer_names(panel.attrs["item"], lang=lang)
+    question = item.question.get(lang, panel.attrs["question"]) if item else panel.attrs["question"]
     projects = panel.sizes["project"]
     if panel.attrs.get("n_assumed"):
         answers = t.gettext("about {n} answers (assumed, only shares are published)")
@@ -77,10 +94,19 @@ def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
         "{city}, {projects} project in {treated} of {areas} areas, surveys {first} to {last}, {answers}. Question: "
         "“{question}” Counted as unsafe: {unsafe}.",
         "{city}, {projects} projects in {treated} of {areas} areas, surveys {first} to {last}, {answers}. Question: "
-        "“{question}” Counted as unsafe: {unsafe}.", projects,
-    ).format(city=panel.attrs["city_name"], projects=projects, treated=n["treated_areas"], areas=n["areas"],
-             first=waves[0], last=waves[-1], answers=answers.format(n=number(n["respondents"], lang, 0)),
-             question=panel.attrs["question"], unsafe=", ".join(panel["category"].to_numpy().astype(str)[unsafe:]))
+        "“{question}” Counted as unsafe: {unsafe}.",
+        projects,
+    ).format(
+        city=panel.attrs["city_name"],
+        projects=projects,
+        treated=n["treated_areas"],
+        areas=n["areas"],
+        first=waves[0],
+        last=waves[-1],
+        answers=answers.format(n=number(n["respondents"], lang, 0)),
+        question=question,
+        unsafe=", ".join(names.get(c, c) for c in panel["category"].to_numpy().astype(str)[unsafe:]),
+    )
 
 
 def window_share(panel: xr.Dataset, trends: pd.DataFrame) -> float:
@@ -95,7 +121,10 @@ def _changed(result: dict) -> tuple[int, int]:
     """Residents in 100 drawn as (no longer unsafe, unsafe because of the projects); none unless a verdict says so."""
     size = math.floor(abs(result["att_pp"]["mean"]) + 0.5)
     falls, rises = result["verdict"] in verdict.FALLS, result["verdict"] in verdict.RISES
-    return (size if falls and result["att_pp"]["mean"] < 0 else 0, size if rises and result["att_pp"]["mean"] > 0 else 0)
+    return (
+        size if falls and result["att_pp"]["mean"] < 0 else 0,
+        size if rises and result["att_pp"]["mean"] > 0 else 0,
+    )
 
 
 def _pictures(result: dict, trends: pd.DataFrame, share: float, lang: str) -> dict:
@@ -105,7 +134,10 @@ def _pictures(result: dict, trends: pd.DataFrame, share: float, lang: str) -> di
     alt = figures.plot_residents(unsafe, ax=ax, fewer=fewer, more=min(more, unsafe), lang=lang)
     fig_trends, ax_trends = plt.subplots(figsize=(6.6, 3.5))
     alt_trends = figures.plot_trends(trends, ax=ax_trends, lang=lang)
-    return {"residents": figures.image_tag(fig, alt, width=270), "trends": figures.image_tag(fig_trends, alt_trends)}
+    return {
+        "residents": figures.image_tag(fig, alt, width=270),
+        "trends": figures.image_tag(fig_trends, alt_trends),
+    }
 
 
 def _residents_caption(result: dict, share: float, lang: str) -> Markup:
@@ -116,32 +148,52 @@ def _residents_caption(result: dict, share: float, lang: str) -> Markup:
     low, high = verdict.change(att["lower90"], lang=lang), verdict.change(att["upper90"], lang=lang)
     if fewer:
         text = Markup(_("{unsafe} feel unsafe, {fewer} no longer do, {safe} feel safe either way.")).format(
-            unsafe=orange(unsafe), fewer=blue(fewer), safe=100 - unsafe - fewer)
+            unsafe=orange(unsafe), fewer=blue(fewer), safe=100 - unsafe - fewer
+        )
     elif more:
-        text = Markup(_("{unsafe} feel unsafe, {more} of them because of the projects; {safe} feel safe.")).format(
-            unsafe=orange(unsafe), more=orange(more), safe=100 - unsafe)
+        text = Markup(
+            _("{unsafe} feel unsafe, {more} of them because of the projects; {safe} feel safe.")
+        ).format(unsafe=orange(unsafe), more=orange(more), safe=100 - unsafe)
     else:
-        text = Markup(_("{unsafe} feel unsafe, {safe} do not.")).format(unsafe=orange(unsafe), safe=100 - unsafe)
-    return text + " " + Markup(_("The projects’ part in this lies between {low} and {high}.")).format(low=low, high=high)
+        text = Markup(_("{unsafe} feel unsafe, {safe} do not.")).format(
+            unsafe=orange(unsafe), safe=100 - unsafe
+        )
+    return (
+        text
+        + " "
+        + Markup(_("The projects’ part in this lies between {low} and {high}.")).format(low=low, high=high)
+    )
 
 
 def _trends_caption(trends: pd.DataFrame, lang: str) -> str:
     _ = translator(lang).gettext
-    ends = {group: frame.sort_values("year")["mean"].iloc[[0, -1]].tolist() for group, frame in
-            trends[trends["series"] == "modelled"].groupby("group")}
-    say = {f"{group[0]}{i}": number(value, lang) for group, pair in ends.items() for i, value in enumerate(pair)}
-    return _("Comparison areas went from {c0} to {c1} percent over these waves, project areas from {t0} to {t1}. The "
-             "dashed line is what the model expects had there been no projects, with its 90 % band; dots are the survey.").format(**say)
+    ends = {
+        group: frame.sort_values("year")["mean"].iloc[[0, -1]].tolist()
+        for group, frame in trends[trends["series"] == "modelled"].groupby("group")
+    }
+    say = {
+        f"{group[0]}{i}": number(value, lang) for group, pair in ends.items() for i, value in enumerate(pair)
+    }
+    return _(
+        "Comparison areas went from {c0} to {c1} percent over these waves, project areas from {t0} to {t1}. The "
+        "dashed line is what the model expects had there been no projects, with its 90 % band; dots are the survey."
+    ).format(**say)
 
 
 def project_names(panel: xr.Dataset) -> dict[str, str]:
     """Label of each project id."""
-    return dict(zip(panel["project"].to_numpy().astype(str), panel["project_name"].to_numpy().astype(str), strict=True))
+    return dict(
+        zip(
+            panel["project"].to_numpy().astype(str), panel["project_name"].to_numpy().astype(str), strict=True
+        )
+    )
 
 
 def area_names(panel: xr.Dataset) -> dict[str, str]:
     """Label of each area id."""
-    return dict(zip(panel["area"].to_numpy().astype(str), panel["area_name"].to_numpy().astype(str), strict=True))
+    return dict(
+        zip(panel["area"].to_numpy().astype(str), panel["area_name"].to_numpy().astype(str), strict=True)
+    )
 
 
 def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
@@ -153,19 +205,28 @@ def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
     for project, row in by_project.items():
         fig, ax = plt.subplots(figsize=(2.4, 0.3))
         alt = figures.plot_strip(row, ax=ax, minimum_pp=result["minimum_pp"], limit=limit, lang=lang)
-        rows.append({
-            "name": names.get(project, project), "since": _since(panel, project, lang),
-            "strip": figures.image_tag(fig, alt, width=200), "points": points(row["mean"], lang),
-            "interval": _("{low} to {high}").format(low=points(row["lower90"], lang), high=points(row["upper90"], lang)),
-            "tone": TONES[row["verdict"]], "label": verdict.label(row["verdict"], lang=lang),
-        })
+        rows.append(
+            {
+                "name": names.get(project, project),
+                "since": _since(panel, project, lang),
+                "strip": figures.image_tag(fig, alt, width=200),
+                "points": points(row["mean"], lang),
+                "interval": _("{low} to {high}").format(
+                    low=points(row["lower90"], lang), high=points(row["upper90"], lang)
+                ),
+                "tone": TONES[row["verdict"]],
+                "label": verdict.label(row["verdict"], lang=lang),
+            }
+        )
     return rows
 
 
 def _since(panel: xr.Dataset, project: str, lang: str) -> str:
     running = panel["exposure"].sel(project=project) > 0
     areas, waves = int(running.any("wave").sum()), panel["wave"].to_numpy()[running.any("area").to_numpy()]
-    text = translator(lang).ngettext("{areas} area, first measured in {wave}", "{areas} areas, first measured in {wave}", areas)
+    text = translator(lang).ngettext(
+        "{areas} area, first measured in {wave}", "{areas} areas, first measured in {wave}", areas
+    )
     return text.format(areas=areas, wave=waves[0] if len(waves) else "?")
 
 
@@ -174,8 +235,11 @@ def _grade_text(result: dict, lang: str) -> str:
     status = [check["status"] for check in result["checks"]]
     design = [check["message"] for check in result["checks"] if check["name"] == "design grade"]
     counts = _("Checks: {passed} passed, {warned} warn, {failed} failed, {impossible} not possible.").format(
-        passed=status.count("pass"), warned=status.count("warn"), failed=status.count("fail"),
-        impossible=status.count("not possible"))
+        passed=status.count("pass"),
+        warned=status.count("warn"),
+        failed=status.count("fail"),
+        impossible=status.count("not possible"),
+    )
     return " ".join([*design, counts])
 
 
@@ -183,17 +247,34 @@ def _caveats(result: dict, panel: xr.Dataset, lang: str) -> list[tuple[str, str]
     """What fails, what warns, what could overturn the verdict, and what to do next, each a heading and a text."""
     _ = translator(lang).gettext
     told = {"fail": _("Failed, {check}"), "warn": _("Warning, {check}")}
-    items = [(told[status].format(check=verdict.check_label(check["name"], lang=lang)), check["message"])
-             for status in told for check in result["checks"] if check["status"] == status and check["name"] != "pre-trends"]
-    items += [(_("What could overturn it"), check["message"]) for check in result["checks"] if check["name"] == "pre-trends"]
+    items = [
+        (told[status].format(check=verdict.check_label(check["name"], lang=lang)), check["message"])
+        for status in told
+        for check in result["checks"]
+        if check["status"] == status and check["name"] != "pre-trends"
+    ]
+    items += [
+        (_("What could overturn it"), check["message"])
+        for check in result["checks"]
+        if check["name"] == "pre-trends"
+    ]
     return [*items, (_("What to do next"), verdict.next_step(result, names=project_names(panel), lang=lang))]
 
 
 def _footer(result: dict, lang: str) -> str:
     _ = translator(lang).gettext
     source, found = result["provenance"], result["diagnostics"]
-    return _("{window} Model {model}, {prior} prior, seed {seed}, data {data}…, largest R-hat {rhat}, smallest effective "
-             "sample {ess}, divergences {divergences}. Method, every check and all figures follow on the next pages.").format(
-        window=result["window"], model=source["model"], prior=source["prior"], seed=source["seed"],
-        data=str(source["data_hash"])[:8], rhat=number(found["rhat_max"], lang, 3), divergences=found["divergences"],
-        ess=number(min(found["ess_bulk_min"], found["ess_tail_min"]), lang, 0))
+    priors = {"sceptical": _("sceptical"), "wide": _("wide"), "flat": _("flat")}
+    return _(
+        "{window} Model {model}, {prior} prior, seed {seed}, data {data}…, largest R-hat {rhat}, smallest effective "
+        "sample {ess}, divergences {divergences}. Method, every check and all figures follow on the next pages."
+    ).format(
+        window=result["window"],
+        model=source["model"],
+        prior=priors.get(source["prior"], source["prior"]),
+        seed=source["seed"],
+        data=str(source["data_hash"])[:8],
+        rhat=number(found["rhat_max"], lang, 3),
+        divergences=found["divergences"],
+        ess=number(min(found["ess_bulk_min"], found["ess_tail_min"]), lang, 0),
+    )

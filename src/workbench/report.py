@@ -15,14 +15,18 @@ from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
 from workbench.language import translator
-from workbench.page import TEMPLATE, stylesheet
 from workbench.paths import resolve
 from workbench.provenance import write_json, write_text
+from workbench.tables import TEMPLATE, stylesheet
 
-TAGS = frozenset(
-    "a abbr b blockquote br caption code col colgroup dd div dl dt em figcaption figure footer h1 h2 h3 h4 h5 h6 hr i img li ol "
-    "p pre s section small span strong sub sup table tbody td tfoot th thead tr u ul".split())
-PLAIN_ATTRIBUTES = frozenset("alt class colspan height id lang role rowspan scope tabindex title width".split())
+# fmt: off
+TAGS = frozenset({
+    "a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "div", "dl", "dt", "em", "figcaption",
+    "figure", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "li", "ol", "p", "pre", "s", "section", "small",
+    "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"})
+PLAIN_ATTRIBUTES = frozenset({
+    "alt", "class", "colspan", "height", "id", "lang", "role", "rowspan", "scope", "tabindex", "title", "width"})
+# fmt: on
 STYLE = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 
@@ -42,9 +46,14 @@ def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, resu
 
 
 def _write_posterior(path: Path, idata: xr.DataTree) -> None:
-    encoding = {node.path: {name: {"zlib": True, "complevel": 4, "dtype": "float32"}
-                            for name, variable in node.data_vars.items() if variable.dtype.kind == "f"}
-                for node in idata.subtree}
+    encoding = {
+        node.path: {
+            name: {"zlib": True, "complevel": 4, "dtype": "float32"}
+            for name, variable in node.data_vars.items()
+            if variable.dtype.kind == "f"
+        }
+        for node in idata.subtree
+    }
     handle, part = tempfile.mkstemp(prefix=".posterior-", suffix=".nc.part", dir=path.parent)
     os.close(handle)
     try:
@@ -58,8 +67,10 @@ def _write_posterior(path: Path, idata: xr.DataTree) -> None:
 def warning(result: dict, *, lang: str) -> HTML:
     """A banner above every effect of a blocked evaluation; nothing otherwise."""
     _ = translator(lang).gettext
-    text = _("Blocked: a check failed, so the numbers below do not show what the projects did. They are printed for "
-             "whoever looks for the cause.")
+    text = _(
+        "Blocked: a check failed, so the numbers below do not show what the projects did. They are printed for "
+        "whoever looks for the cause."
+    )
     return HTML(f'<p class="banner">{escape(text)}</p>' if result["verdict"] == "blocked" else "")
 
 
@@ -72,13 +83,26 @@ def render(notebook: nbformat.NotebookNode | str | os.PathLike, *, lang: str, ti
     The cell tagged `page-one` comes first, cells tagged `remove` are left out, every text is cleaned, and outputs
     are kept only as pictures, tables and plain text. ValueError if a picture has no alt text.
     """
-    nb = _reordered(nbformat.read(notebook, as_version=4) if not isinstance(notebook, dict) else nbformat.from_dict(notebook))
+    nb = _reordered(
+        nbformat.read(notebook, as_version=4)
+        if not isinstance(notebook, dict)
+        else nbformat.from_dict(notebook)
+    )
     _ = translator(lang).gettext
-    exporter = HTMLExporter(template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)],
-                            template_file="index.html.j2", filters={"clean": clean, "markdown_clean": _markdown})
+    exporter = HTMLExporter(
+        template_name=TEMPLATE.name,
+        extra_template_basedirs=[str(TEMPLATE.parent)],
+        template_file="index.html.j2",
+        filters={"clean": clean, "markdown_clean": _markdown},
+    )
     words = {"code": _("Code"), "english": _("The pages that follow explain the method, in English.")}
-    resources = {"lang": lang, "title": title, "css": stylesheet(), "words": words,
-                 "demote": any("page-one" in _tags(cell) for cell in nb.cells)}
+    resources = {
+        "lang": lang,
+        "title": title,
+        "css": stylesheet(),
+        "words": words,
+        "demote": any("page-one" in _tags(cell) for cell in nb.cells),
+    }
     html, _resources = exporter.from_notebook_node(nb, resources=resources)
     _refuse_images_without_alt(html)
     return html
@@ -94,7 +118,9 @@ def _reordered(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for number, cell in enumerate(kept, start=1):
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}) and not _alt(output):
-                raise ValueError(f"cell {number}: a picture without alt text; display it with figures.show(fig, alt)")
+                raise ValueError(
+                    f"cell {number}: a picture without alt text; display it with figures.show(fig, alt)"
+                )
     shown = sorted(kept, key=lambda cell: "page-one" not in _tags(cell))
     return nbformat.v4.new_notebook(cells=shown, metadata=nb.metadata)
 

@@ -11,7 +11,15 @@ import pandas as pd
 from workbench.language import percent, short, translator, whole_percent
 
 CLEAR, PROBABLE, WITHIN, LEARNED = 0.9, 0.95, 0.8, 0.7
-VERDICTS = ("blocked", "clear fall", "clear rise", "no worthwhile change", "probable fall", "probable rise", "cannot tell")
+VERDICTS = (
+    "blocked",
+    "clear fall",
+    "clear rise",
+    "no worthwhile change",
+    "probable fall",
+    "probable rise",
+    "cannot tell",
+)
 FALLS, RISES = ("clear fall", "probable fall"), ("clear rise", "probable rise")
 
 
@@ -87,7 +95,9 @@ def check_label(name: str, *, lang: str) -> str:
 def status_label(status: str, *, lang: str) -> str:
     """`pass`, `warn`, `fail` or `not possible` in `lang`."""
     _ = translator(lang).gettext
-    return {"pass": _("pass"), "warn": _("warn"), "fail": _("fail"), "not possible": _("not possible")}[status]
+    return {"pass": _("pass"), "warn": _("warn"), "fail": _("fail"), "not possible": _("not possible")}[
+        status
+    ]
 
 
 def change(points: float, *, lang: str) -> str:
@@ -105,7 +115,9 @@ def headline_count(att: dict, *, minimum_pp: float) -> float:
     """
     size, whole = abs(att["mean"]), math.floor(abs(att["mean"]) + 0.5)
     inside = att["lower90"] <= math.copysign(whole, att["mean"]) <= att["upper90"]
-    misleading = abs(whole - size) > 0.25 * size or (whole >= minimum_pp) != (size >= minimum_pp) or not inside
+    misleading = (
+        abs(whole - size) > 0.25 * size or (whole >= minimum_pp) != (size >= minimum_pp) or not inside
+    )
     return round(size, 1) if misleading else float(whole)
 
 
@@ -122,23 +134,31 @@ def _blocked(result: dict, *, lang: str) -> str:
     _ = translator(lang).gettext
     failed = [check_label(c["name"], lang=lang) for c in result["checks"] if c["status"] == "fail"]
     return _("No verdict: these data cannot show what the projects did. Failed check: {checks}.").format(
-        checks=", ".join(failed) or "?")
+        checks=", ".join(failed) or "?"
+    )
 
 
 def _cannot_tell(result: dict, att: dict, *, lang: str) -> str:
     _ = translator(lang).gettext
-    text = _("We cannot tell from these data whether the projects changed how safe people feel: out of 100 residents of "
-             "the project areas, the change in how many feel unsafe lies between {low} and {high} (90 % interval).")
+    text = _(
+        "We cannot tell from these data whether the projects changed how safe people feel: out of 100 residents of "
+        "the project areas, the change in how many feel unsafe lies between {low} and {high} (90 % interval)."
+    )
     text = text.format(low=change(att["lower90"], lang=lang), high=change(att["upper90"], lang=lang))
     return f"{text} {result.get('needed') or ''}".strip()
 
 
 def _no_worthwhile_change(result: dict, att: dict, *, lang: str) -> str:
     _ = translator(lang).gettext
-    text = _("The projects made no difference that counts as worthwhile: the change in how many residents feel unsafe is "
-             "probably smaller than {minimum} in 100 ({chance}; 90 % interval: {low} to {high}).").format(
-        minimum=short(result["minimum_pp"], lang), chance=percent(_within(att), lang),
-        low=change(att["lower90"], lang=lang), high=change(att["upper90"], lang=lang))
+    text = _(
+        "The projects made no difference that counts as worthwhile: the change in how many residents feel unsafe is "
+        "probably smaller than {minimum} in 100 ({chance}; 90 % interval: {low} to {high})."
+    ).format(
+        minimum=short(result["minimum_pp"], lang),
+        chance=percent(_within(att), lang),
+        low=change(att["lower90"], lang=lang),
+        high=change(att["upper90"], lang=lang),
+    )
     if att["p_fall"] >= PROBABLE:
         text += " " + _("A fall smaller than that is likely.")
     elif att["p_rise"] >= PROBABLE:
@@ -157,7 +177,9 @@ def _moved(result: dict, att: dict, *, lang: str) -> str:
     # A skewed posterior can put its mean on the other side of zero: then the direction is said and no number.
     counted = size > 0 and (att["mean"] < 0) == falls
     pattern = (_fall_pattern if falls else _rise_pattern)(size if counted else 0.0, lang)
-    first = pattern.format(n=short(size, lang), low=change(att["lower90"], lang=lang), high=change(att["upper90"], lang=lang))
+    first = pattern.format(
+        n=short(size, lang), low=change(att["lower90"], lang=lang), high=change(att["upper90"], lang=lang)
+    )
     reach = att["p_fall_minimum"] if falls else att["p_rise_minimum"]
     second = (_fall_reach if falls else _rise_reach)(result["verdict"], reach, lang)
     return f"{first} {second.format(minimum=short(minimum, lang), chance=percent(reach, lang))}"
@@ -166,25 +188,37 @@ def _moved(result: dict, att: dict, *, lang: str) -> str:
 def _fall_pattern(size: float, lang: str) -> str:
     _ = translator(lang).gettext
     if size == 0:
-        return _("In the project areas slightly fewer residents feel unsafe than would have without the projects "
-                 "(90 % interval, out of 100: {low} to {high}).")
+        return _(
+            "In the project areas slightly fewer residents feel unsafe than would have without the projects "
+            "(90 % interval, out of 100: {low} to {high})."
+        )
     if size == 1:
-        return _("In the project areas about 1 resident in 100 fewer feels unsafe than would have without the projects "
-                 "(90 % interval: {low} to {high}).")
-    return _("In the project areas about {n} residents in 100 fewer feel unsafe than would have without the projects "
-             "(90 % interval: {low} to {high}).")
+        return _(
+            "In the project areas about 1 resident in 100 fewer feels unsafe than would have without the projects "
+            "(90 % interval: {low} to {high})."
+        )
+    return _(
+        "In the project areas about {n} residents in 100 fewer feel unsafe than would have without the projects "
+        "(90 % interval: {low} to {high})."
+    )
 
 
 def _rise_pattern(size: float, lang: str) -> str:
     _ = translator(lang).gettext
     if size == 0:
-        return _("In the project areas slightly more residents feel unsafe than would have without the projects "
-                 "(90 % interval, out of 100: {low} to {high}).")
+        return _(
+            "In the project areas slightly more residents feel unsafe than would have without the projects "
+            "(90 % interval, out of 100: {low} to {high})."
+        )
     if size == 1:
-        return _("In the project areas about 1 resident in 100 more feels unsafe than would have without the projects "
-                 "(90 % interval: {low} to {high}).")
-    return _("In the project areas about {n} residents in 100 more feel unsafe than would have without the projects "
-             "(90 % interval: {low} to {high}).")
+        return _(
+            "In the project areas about 1 resident in 100 more feels unsafe than would have without the projects "
+            "(90 % interval: {low} to {high})."
+        )
+    return _(
+        "In the project areas about {n} residents in 100 more feel unsafe than would have without the projects "
+        "(90 % interval: {low} to {high})."
+    )
 
 
 def _fall_reach(verdict: str, reach: float, lang: str) -> str:
@@ -192,15 +226,21 @@ def _fall_reach(verdict: str, reach: float, lang: str) -> str:
     if verdict == "clear fall":
         return _("The fall very likely exceeds the {minimum} in 100 that counts as worthwhile ({chance}).")
     if reach < 0.2:
-        return _("It probably stays short of the {minimum} in 100 that counts as worthwhile (chance of reaching it: {chance}).")
+        return _(
+            "It probably stays short of the {minimum} in 100 that counts as worthwhile (chance of reaching it: {chance})."
+        )
     return _("Whether it reaches the {minimum} in 100 that counts as worthwhile is not sure ({chance}).")
 
 
 def _rise_reach(verdict: str, reach: float, lang: str) -> str:
     _ = translator(lang).gettext
     if verdict == "clear rise":
-        return _("That is harm: people feel less safe, and the rise very likely exceeds {minimum} in 100 ({chance}).")
-    return _("That points to harm, not benefit. Whether the rise exceeds {minimum} in 100 is not sure ({chance}).")
+        return _(
+            "That is harm: people feel less safe, and the rise very likely exceeds {minimum} in 100 ({chance})."
+        )
+    return _(
+        "That points to harm, not benefit. Whether the rise exceeds {minimum} in 100 is not sure ({chance})."
+    )
 
 
 def odds(result: dict, *, lang: str) -> list[dict]:
@@ -215,9 +255,18 @@ def odds(result: dict, *, lang: str) -> list[dict]:
         "rise": [("rise", _("Rose by more than {minimum} in 100"), att["p_rise_minimum"]), rose, fell],
         "within": [("within", _("Changed by less than {minimum} in 100"), _within(att)), fell, rose],
     }
-    lead = {"no worthwhile change": "within"}.get(result["verdict"], "rise" if result["verdict"] in RISES else "fall")
-    return [{"kind": kind, "text": text.format(minimum=minimum), "chance": percent(chance, lang),
-             "percent": whole_percent(chance)} for kind, text, chance in rows[lead]]
+    lead = {"no worthwhile change": "within"}.get(
+        result["verdict"], "rise" if result["verdict"] in RISES else "fall"
+    )
+    return [
+        {
+            "kind": kind,
+            "text": text.format(minimum=minimum),
+            "chance": percent(chance, lang),
+            "percent": whole_percent(chance),
+        }
+        for kind, text, chance in rows[lead]
+    ]
 
 
 def next_step(result: dict, *, names: dict, lang: str) -> str:
@@ -225,16 +274,27 @@ def next_step(result: dict, *, names: dict, lang: str) -> str:
     _ = translator(lang).gettext
     verdict = result["verdict"]
     text = {
-        "blocked": _("Mend what the failed check names, or ask for a survey without that flaw, and evaluate again."),
+        "blocked": _(
+            "Mend what the failed check names, or ask for a survey without that flaw, and evaluate again."
+        ),
         "clear fall": _("Keep the projects and survey once more, to see whether the fall lasts."),
         "probable fall": _("Keep the projects for now and survey once more before deciding for good."),
-        "no worthwhile change": _("Where residents still feel unsafe, look for what the projects lack before paying for more of the same."),
-        "probable rise": _("Do not extend the projects before another survey, and ask residents what changed."),
-        "clear rise": _("Stop and find out why: ask residents what changed, and what else happened in these areas."),
+        "no worthwhile change": _(
+            "Where residents still feel unsafe, look for what the projects lack before paying for more of the same."
+        ),
+        "probable rise": _(
+            "Do not extend the projects before another survey, and ask residents what changed."
+        ),
+        "clear rise": _(
+            "Stop and find out why: ask residents what changed, and what else happened in these areas."
+        ),
         "cannot tell": _("Decide nothing on this result alone: neither benefit nor harm is ruled out."),
     }[verdict]
-    unknown = [names.get(project, project) for project, row in result.get("by_project", {}).items()
-               if row["verdict"] == "cannot tell"]
+    unknown = [
+        names.get(project, project)
+        for project, row in result.get("by_project", {}).items()
+        if row["verdict"] == "cannot tell"
+    ]
     if verdict not in ("cannot tell", "blocked") and unknown:
         text += " " + _("Cannot be judged one by one yet: {projects}.").format(projects=", ".join(unknown))
     return text
