@@ -73,7 +73,8 @@ def redactor(folders: Mapping[str, str]) -> Callable[[str], str]:
     whole = "|".join(re.escape(path) + ("" if path.endswith("/") else r"(?![\w-]|\.\w)") for path in longest_first)
     # Not in the middle of a word or of another path, but after the code that colours a traceback (ends in 'm').
     pattern = re.compile(rf"(?:(?<![\w.~-])|(?<=\dm))(?:{whole})")
-    return lambda text: pattern.sub(lambda match: shown[match[0]], text)
+    cell = re.compile(r"\btmp/ipykernel_\d+/\d+\.py")
+    return lambda text: cell.sub("notebook cell", pattern.sub(lambda match: shown[match[0]], text))
 
 
 def validate_name(text: str, what: str) -> str:

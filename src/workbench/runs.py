@@ -25,7 +25,7 @@ from workbench.errors import ParameterError, nearest
 from workbench.paths import NAME, project_root, redactor, relative, resolve
 
 _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
-_TEXT = Annotated[str | None, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=5000)]
+_TEXT = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=5000)] | None
 _TEXT_WORDS = "text on one line"
 
 # Every parameter name has one type and one meaning in all notebooks (docs/data.md lists them).
@@ -39,7 +39,7 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
     "comparison": (_TEXT, "a list separated by ';'"),
     "window_months": (Annotated[str, Field(pattern=r"^\d{1,3}-\d{1,3}$")], "a range of months such as 6-24"),
     "minimum_pp": (
-        Annotated[float | None, _EMPTY_IS_NONE, Field(gt=0, le=100, allow_inf_nan=False)],
+        Annotated[Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None, _EMPTY_IS_NONE],
         "a number of percentage points above 0",
     ),
     "prior": (Literal["sceptical", "wide", "flat"], "one of sceptical, wide, flat"),
@@ -186,9 +186,9 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
     injected = values | {"out": str(work)} | ({"raw": str(resolve(values["raw"]))} if values.get("raw") else {})
     place = {"cell": 0, "section": ""}
 
-    def on_cell_start(cell: Any, cell_index: int) -> None:
+    def on_cell_start(cell: Any, **_: Any) -> None:
         heading = re.match(r"#+ +(.+)", cell.source) if cell.cell_type == "markdown" else None
-        place["cell"] = cell_index + 1
+        place["cell"] += cell.cell_type == "code" and bool(cell.source.strip())
         if heading:
             place["section"] = heading[1].strip()
             say(place["section"])
@@ -200,6 +200,7 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
             _literal(work / "notebook.ipynb"),
             parameters={name: injected[name] for name in values},
             kernel_name="python3",
+            language="python",
             progress_bar=False,
             kernel_manager_class=_kernel_manager(),
             resources={"metadata": {"path": str(project_root())}},
@@ -208,10 +209,10 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
             shutdown_kernel="immediate",
         )
     except papermill.PapermillExecutionError as error:
-        return f"cell {place['cell']}, '{place['section']}': {error.ename}: {error.evalue}"
+        return f"'{place['section']}', cell [{place['cell']}]: {error.ename}: {error.evalue}"
     except DeadKernelError:
         return (
-            f"cell {place['cell']}, '{place['section']}': the Python process that ran the notebook died; "
+            f"'{place['section']}', cell [{place['cell']}]: the Python process that ran the notebook died; "
             "too little memory is the usual cause"
         )
     except (OSError, RuntimeError) as error:
@@ -261,7 +262,7 @@ def _clean_notebook(path: Path, private: Callable[[str], str]) -> Any:
 
     content = cleaned(json.loads(path.read_text(encoding="utf-8")))
     provenance.write_json(path, content)
-    return nbformat.from_dict(content)
+    return nbformat.read(path, as_version=4)
 
 
 def _clean_result(path: Path, private: Callable[[str], str]) -> dict[str, Any]:

@@ -1,0 +1,263 @@
+"""Strict papermill: what is refused before a kernel starts, and what is left behind when one fails."""
+
+import getpass
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from workbench import report, runs
+from workbench.errors import ParameterError
+
+PARAMETERS_CELL = """
+city: str = "demo"  # the folder of the city
+raw = "data/raw"
+out = ""
+minimum_pp = None
+draws: int = 1000
+prior = "sceptical"
+lang = "en"
+"""
+FILES = {"notebook.ipynb", "report.html", "status.json"}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    (tmp_path / "project" / "notebooks").mkdir(parents=True)
+    monkeypatch.setenv("WORKBENCH_ROOT", str(tmp_path / "project"))
+    return tmp_path / "project"
+
+
+def notebook(root: Path, *cells: str, parameters: str = PARAMETERS_CELL, name: str = "01-try") -> Path:
+    """Write a notebook: a title, the parameters cell, and a section with these code cells."""
+    tagged = nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})
+    body = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    texts = [nbformat.v4.new_markdown_cell(text) for text in ("# A small try", "## The work")]
+    nb = nbformat.v4.new_notebook(cells=[texts[0], tagged, texts[1], *body])
+    path = root / "notebooks" / f"{name}.ipynb"
+    nbformat.write(nb, path)
+    return path
+
+
+def refusal(path: Path, **parameters: object) -> str:
+    with pytest.raises(ParameterError) as refused:
+        runs.validate_parameters(path, parameters)
+    return str(refused.value)
+
+
+def published(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    def started(*_args, **_kwargs):
+        raise AssertionError("a kernel was about to start")
+
+    monkeypatch.setattr(runs, "_execute", started)
+
+
+def test_defaults_come_from_the_notebook_and_text_is_turned_into_numbers(root):
+    values = runs.validate_parameters(notebook(root), {"draws": "250", "minimum_pp": "1.5"})
+    assert values == {
+        "city": "demo", "raw": "data/raw", "out": "", "minimum_pp": 1.5, "draws": 250, "prior": "sceptical", "lang": "en",
+    }  # fmt: skip
+
+
+def test_an_empty_minimum_means_the_default_rule(root):
+    assert runs.validate_parameters(notebook(root), {"minimum_pp": ""})["minimum_pp"] is None
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_name_before_a_kernel_starts(root, no_kernel):
+    with pytest.raises(ParameterError, match="'drawz' is unknown, did you mean 'draws'?"):
+        runs.run_notebook(notebook(root), {"drawz": 500}, out="reports/demo")
+    assert not (root / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("draws", "many", "whole number"),
+        ("draws", "0", "from 1"),
+        ("draws", 2.5, "whole number"),
+        ("minimum_pp", "nan", "above 0"),
+        ("minimum_pp", -1, "above 0"),
+        ("prior", "sceptic", "did you mean 'sceptical'?"),
+        ("lang", "de", "one of en, nl, fr"),
+        ("city", "../demo", "lower-case"),
+        ("city", "demo\n", "lower-case"),
+        ("raw", "a\nb", "folder"),
+        ("raw", 3, "folder"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_and_named(root, name, value, words):
+    message = refusal(notebook(root), **{name: value})
+    assert message.startswith(f"parameter {name}: ") and words in message
+
+
+def test_all_faults_come_at_once_one_per_line(root):
+    assert len(refusal(notebook(root), draws="x", prior="y", zzz=1).splitlines()) == 3
+
+
+def test_a_name_that_holds_code_is_refused_and_never_run(root, no_kernel, tmp_path):
+    crafted = f"draws = 1; open({str(tmp_path / 'planted')!r}, 'w').close(); x"
+    with pytest.raises(ParameterError, match="unknown"):
+        runs.run_notebook(notebook(root), {crafted: 1}, out="reports/demo")
+    assert not (tmp_path / "planted").exists()
+
+
+def test_a_parameters_cell_that_computes_is_refused_without_running_it(root, tmp_path):
+    path = notebook(root, parameters=f"draws = open({str(tmp_path / 'planted')!r}, 'w')")
+    assert "plain values" in refusal(path)
+    assert not (tmp_path / "planted").exists()
+
+
+def test_an_absent_notebook_is_refused_with_the_nearest_name(root):
+    notebook(root, name="03-evaluate-projects")
+    assert "did you mean '03-evaluate-projects'?" in refusal(root / "notebooks" / "03-evaluate-project.ipynb")
+
+
+def test_a_notebook_s_own_parameter_has_the_type_of_its_default(root):
+    path = notebook(root, parameters="radius = 5\nlabel = 'x'")
+    assert runs.validate_parameters(path, {"radius": "7"}) == {"radius": 7, "label": "x"}
+    assert "radius" in refusal(path, radius="wide")
+
+
+def test_no_value_can_leave_its_quotes(root, tmp_path):
+    """papermill writes values into code; this one would run if quotes or backslashes got through."""
+    planted = tmp_path / "planted"
+    value = f'x"; open(r"{planted}", "w").close(); y = "\\'
+    path = notebook(root, "print(item)", parameters='item = ""')
+    status = runs.run_notebook(path, {"item": value}, out="reports/a")
+    assert status["state"] == "done", status["reason"]
+    assert not planted.exists()
+    assert status["parameters"]["item"] == value
+
+
+def test_a_finished_run_is_published_whole_and_without_a_path_of_this_machine(root, monkeypatch):
+    told = []
+    raw = root.parent / "elsewhere" / "cities"
+    cells = (
+        "import json, os, sys, warnings",
+        "print(raw, out, os.getcwd(), sys.executable, __import__('tempfile').gettempdir())",
+        "json.dump({'verdict': 'cannot tell', 'sentence': 'We cannot tell.', 'where': out}, open(out + '/result.json', 'w'))",
+        "open(out + '/posterior.nc', 'wb').write(b'draws')",
+        "warnings.warn('look here')",
+        "sys.executable",
+    )
+    status = runs.run_notebook(
+        notebook(root, *cells), {"raw": str(raw), "draws": 10}, out="reports/demo", data_hash="abc", say=told.append
+    )
+    folder = root / "reports" / "demo"
+    texts = published(folder)
+    assert (status["state"], status["reason"]) == ("done", "")
+    assert set(texts) == FILES | {"result.json", "posterior.nc"}
+    assert status["files"] == sorted(set(texts) - {"status.json"})
+    assert json.loads(texts["status.json"]) == status
+    assert status["parameters"]["raw"] == "cities" and status["parameters"]["out"] == "reports/demo"
+    assert "raw = \"cities\"" in texts["notebook.ipynb"].replace("\\", "")
+    assert status["hashes"]["data"] == "abc"
+    assert status["hashes"]["posterior"] == __import__("hashlib").sha256(b"draws").hexdigest()
+    assert set(status["hashes"]) == {"parameters", "data", "code", "posterior"}
+    assert status["started"] <= status["finished"]
+    assert told[-1] == "writing the report" and "The work" in told
+    for name, text in texts.items():
+        for private in (str(root), str(raw), sys.prefix, sys.base_prefix, str(Path.home()) + "/", "ipykernel_", ".part"):
+            assert private not in text.replace("/ipykernel_launcher", ""), (name, private)
+    if getpass.getuser() != "root":
+        assert getpass.getuser() not in "".join(texts.values())
+    assert [file.name for file in (root / "reports").iterdir()] == ["demo"]
+
+
+def test_a_blocked_evaluation_is_blocked_with_its_failing_check_and_keeps_its_report(root):
+    result = {"verdict": "blocked", "sentence": "Blocked.", "checks": [
+        {"name": "wave break", "status": "fail", "message": "the wording changed in 2021"},
+        {"name": "convergence", "status": "pass", "message": "fine"},
+    ]}  # fmt: skip
+    status = runs.run_notebook(
+        notebook(root, f"import json; json.dump({result!r}, open(out + '/result.json', 'w'))"), {}, out="reports/demo"
+    )
+    assert (status["state"], status["reason"]) == ("blocked", "wave break: the wording changed in 2021")
+    assert "report.html" in status["files"]
+
+
+def test_an_error_in_a_cell_gives_failed_with_its_place_and_keeps_the_notebook_so_far(root):
+    cells = ("print('before')", "from pathlib import Path\nraise ValueError(f'no draws in {Path.cwd()}/x')", "print('after')")
+    status = runs.run_notebook(notebook(root, *cells), {}, out="reports/demo")
+    folder = root / "reports" / "demo"
+    assert status["state"] == "failed"
+    assert status["reason"] == "'The work', cell [4]: ValueError: no draws in x"
+    ran = nbformat.read(folder / "notebook.ipynb", as_version=4)
+    assert [cell.execution_count for cell in ran.cells if "raise" in cell.source] == [4]
+    assert "before" in str(ran.cells) and str(root) not in str(ran)
+    assert not any("after" in str(cell.get("outputs")) for cell in ran.cells)
+    assert set(published(folder)) == FILES
+
+
+def test_a_dying_kernel_gives_failed_in_words_and_replaces_what_an_earlier_run_left(root):
+    folder = root / "reports" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "posterior.nc").write_text("old draws")
+    (folder / "notes.txt").write_text("a user's own")
+    (folder / "status.json").write_text(json.dumps({"state": "done", "files": ["posterior.nc"]}))
+    status = runs.run_notebook(notebook(root, "import os; os._exit(9)", "print('after')"), {}, out="reports/demo")
+    assert status["state"] == "failed"
+    assert "'The work', cell [3]" in status["reason"] and "died" in status["reason"]
+    assert set(published(folder)) - {"report.html"} == {"notebook.ipynb", "status.json", "notes.txt"}
+
+
+def test_a_report_that_cannot_be_made_fails_the_run_but_keeps_its_notebook(root, monkeypatch):
+    def no_alt(*_args, **_kwargs):
+        raise ValueError("a picture without alt text")
+
+    monkeypatch.setattr(report, "render", no_alt)
+    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, say: (
+        (work / "notebook.ipynb").write_text(source.read_text()) and None
+    ))  # fmt: skip
+    status = runs.run_notebook(notebook(root), {}, out="reports/demo")
+    assert status["state"] == "failed" and "a picture without alt text" in status["reason"]
+    assert status["files"] == ["notebook.ipynb"]
+
+
+def test_a_killed_run_leaves_the_old_folder_alone_and_the_next_run_clears_up(root, monkeypatch):
+    folder = root / "reports" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "status.json").write_text('{"state": "done", "files": []}')
+    path = notebook(root, "import time; open(out + '/effects.csv', 'w').write('half'); time.sleep(60)")
+    code = f"from workbench import runs; runs.run_notebook({str(path)!r}, {{}}, out='reports/demo')"
+    process = subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ), stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not list((root / "reports").glob(".demo.*.part/effects.csv")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert list((root / "reports").glob(".demo.*.part/effects.csv"))
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=30)
+    assert published(folder) == {"status.json": '{"state": "done", "files": []}'}
+    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, say: "stopped")
+    runs.run_notebook(path, {}, out="reports/demo")
+    assert [file.name for file in (root / "reports").iterdir()] == ["demo"]
+
+
+def test_a_target_that_is_a_file_is_refused(root, no_kernel):
+    (root / "reports").write_text("")
+    for out in ("reports", "reports/demo"):
+        with pytest.raises(ParameterError, match="out"):
+            runs.run_notebook(notebook(root), {}, out=out)
+
+
+def test_the_same_parameters_hash_alike_wherever_they_are_run(root, monkeypatch):
+    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, say: "stopped")
+    path = notebook(root)
+    hashes = [
+        runs.run_notebook(path, {"raw": raw, "draws": draws}, out=out)["hashes"]["parameters"]
+        for raw, out, draws in [("data/raw", "reports/a", 5), ("/elsewhere", "reports/b", 5), ("data/raw", "reports/a", 6)]
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
