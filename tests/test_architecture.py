@@ -14,14 +14,16 @@ PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"pymc", "pytensor", "jax", "numpyro", "arviz", "xarray", "matplotlib", "seaborn", "papermill", "nbconvert"}
 HEAVY |= {"nbformat", "pandera", "pandas", "scipy", "numpy", "openpyxl", "nutpie", "jupyterlab"}
-# The one step sideways: runs hands the executed notebook to report.
-SIDEWAYS = {("runs", "report")}
 
 
-def levels() -> dict[str, int]:
-    """Return room -> level, read from the table in ARCHITECTURE.md."""
+def table() -> dict[str, int]:
+    """Return room -> level in the order of the table in ARCHITECTURE.md."""
     rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", PAGE, flags=re.MULTILINE)
     return {room: int(level) for level, names in rows for room in re.findall(r"`(\w+)`", names)}
+
+
+LEVELS = table()
+ORDER = list(LEVELS)
 
 
 def room(path: Path) -> str:
@@ -43,29 +45,32 @@ def imported(nodes) -> set[str]:
 def own_rooms(tree: ast.AST) -> set[str]:
     """Return the rooms of ours that a file imports, at its top or inside functions."""
     dotted = [name.split(".") for name in imported(ast.walk(tree))]
-    return {parts[1] for parts in dotted if parts[0] == "workbench" and len(parts) > 1} & set(levels())
+    return {parts[1] for parts in dotted if parts[0] == "workbench" and len(parts) > 1} & set(LEVELS)
 
 
 def test_every_room_stands_in_the_table_and_the_other_way_round():
     there = {room(path) for path in FILES} - {"__init__", "__main__"}
-    assert there == set(levels())
+    assert there == set(LEVELS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_a_room_imports_only_from_lower_levels(path):
+def test_a_room_imports_only_rooms_named_before_it(path):
     here = room(path)
     if here == "__init__":
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for other in own_rooms(tree) - {here}:
-        allowed = levels()[other] < levels()[here] or (here, other) in SIDEWAYS
-        assert allowed, f"{here} (level {levels()[here]}) imports {other} (level {levels()[other]})"
+    above = sorted(other for other in own_rooms(tree) - {here} if ORDER.index(other) > ORDER.index(here))
+    assert above == [], f"{here} imports what stands after it in ARCHITECTURE.md"
+
+
+def test_the_table_counts_its_levels_upwards():
+    assert list(LEVELS.values()) == sorted(LEVELS.values())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_level_0_and_the_command_line_import_nothing_heavy_at_their_top(path):
     here = room(path)
-    if here != "__init__" and here != "cli" and levels()[here] != 0:
+    if here not in ("__init__", "cli") and LEVELS[here] != 0:
         return
     tops = {name.split(".")[0] for name in imported(ast.parse(path.read_text(encoding="utf-8")).body)}
     assert not tops & HEAVY

@@ -1,0 +1,179 @@
+"""The command line: options and exit codes of the contract, with messages people can act on."""
+
+import json
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from workbench import cities, cli, runs
+from workbench.errors import SchemaError
+
+OPTIONS = {
+    "cities": ["--raw"],
+    "check": ["--raw"],
+    "evaluate": ["--raw", "--out", "--item", "--project", "--comparison", "--checks", "--lang", "-p"],
+    "simulate": [
+        "--out", "--areas", "--treated", "--waves", "--respondents", "--projects", "--effect-pp", "--baseline-unsafe",
+        "--baseline-gap-pp", "--trend", "--shock-sd", "--shock-rho", "--seed", "--shares",
+    ],
+    "import": ["--out", "--projects"],
+}  # fmt: skip
+
+
+def workbench(*arguments: str):
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+@pytest.fixture
+def evaluation(tmp_path, monkeypatch):
+    """Stand in for everything below the command line; returns what it was called with, and lets a test set the end."""
+    seen = SimpleNamespace(status={"state": "done", "reason": "", "files": ["report.html"]}, build=None, run=None)
+    monkeypatch.setattr(cities, "load_city", lambda city, raw: SimpleNamespace(city=city, data_hash="abc"))
+
+    def build(city, **options):
+        seen.build = options
+
+    def run(notebook, parameters, *, out, data_hash, say):
+        seen.run = dict(parameters)
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "result.json").write_text(json.dumps({"sentence": "We cannot tell."}))
+        return seen.status
+
+    from workbench import panel
+
+    monkeypatch.setattr(panel, "build_panel", build)
+    monkeypatch.setattr(runs, "run_notebook", run)
+    seen.out = ["--out", str(tmp_path / "out")]
+    return seen
+
+
+def test_help_answers_in_under_a_second_and_names_every_command():
+    start = time.monotonic()
+    answer = subprocess.run(
+        [sys.executable, "-m", "workbench.cli", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert time.monotonic() - start < 1
+    assert all(f"  {command} " in answer.stdout for command in OPTIONS)
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_each_command_explains_exactly_the_options_of_the_contract(command):
+    answer = workbench(command, "--help")
+    assert answer.exit_code == 0
+    named = {word.strip(",") for line in answer.stdout.splitlines() for word in line.split()[:2] if word.startswith("-")}
+    assert named - {"-h", "--help", "--parameter"} == set(OPTIONS[command])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evalate", "demo"],
+        ["evaluate"],
+        ["evaluate", "demo", "--lang", "de"],
+        ["evaluate", "demo", "--checks", "some"],
+        ["evaluate", "demo", "-p", "draws"],
+        ["evaluate", "demo", "-p", "draws=many"],
+        ["evaluate", "../demo"],
+        ["evaluate", "demo", "--lang", "nl", "-p", "lang=fr"],
+        ["simulate", "--out", "data/raw/x", "--areas", "many"],
+        ["simulate", "--out", "data/raw/Not Allowed"],
+        ["import", "stadsmonitr", "pyproject.toml", "--out", "data/raw/x"],
+        ["import", "stadsmonitor", "absent.xlsx", "--out", "data/raw/x"],
+        ["check", "No-Such"],
+    ],
+)
+def test_bad_use_ends_with_2_and_no_traceback(arguments):
+    answer = workbench(*arguments)
+    assert answer.exit_code == 2, answer.output
+    assert "Traceback" not in answer.output and answer.stderr.strip()
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_name(evaluation):
+    answer = workbench("evaluate", "demo", *evaluation.out, "-p", "drawz=500")
+    assert answer.exit_code == 2 and "did you mean 'draws'?" in answer.stderr
+    assert evaluation.run is None
+
+
+def test_an_unknown_city_is_refused_with_the_nearest_name(tmp_path):
+    answer = workbench("check", "dmo")
+    assert answer.exit_code == 2 and "did you mean 'demo'?" in answer.stderr
+
+
+def test_an_unknown_layout_is_refused_with_the_nearest_name():
+    answer = workbench("import", "stadsmonitr", "pyproject.toml", "--out", "data/raw/x")
+    assert "did you mean 'stadsmonitor'?" in answer.stderr
+
+
+def test_data_that_break_the_contract_end_with_2_all_faults_shown_and_nothing_run(evaluation, monkeypatch):
+    def refused(city, raw):
+        raise SchemaError("survey.csv line 3: weight -1\nsurvey.csv line 9: area 'x' is unknown")
+
+    monkeypatch.setattr(cities, "load_city", refused)
+    answer = workbench("evaluate", "demo", *evaluation.out)
+    assert answer.exit_code == 2 and "line 3" in answer.stderr and "line 9" in answer.stderr
+    assert evaluation.run is None
+
+
+def test_options_reach_the_notebook_as_its_parameters(evaluation):
+    answer = workbench(
+        "evaluate", "demo", *evaluation.out, "--item", "unsafe_neighbourhood", "--project", "a", "--project", "b",
+        "--comparison", "north; south", "--lang", "nl", "-p", "draws=250", "-p", "minimum_pp=1.5",
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.output
+    expected = {"city": "demo", "item": "unsafe_neighbourhood", "projects": "a;b", "comparison": "north; south"}
+    assert expected | {"lang": "nl", "draws": "250", "minimum_pp": "1.5"} == {
+        name: value for name, value in evaluation.run.items() if name not in ("raw", "out")
+    }
+    assert evaluation.build["projects"] == ("a", "b")
+    assert evaluation.build["comparison"] == ("north", "south")
+    assert evaluation.build["minimum_pp"] == 1.5
+
+
+@pytest.mark.parametrize(("state", "code"), [("done", 0), ("blocked", 1), ("failed", 1)])
+def test_the_exit_code_follows_the_state_and_the_sentence_and_report_are_printed(evaluation, state, code):
+    evaluation.status |= {"state": state, "reason": "because"}
+    answer = workbench("evaluate", "demo", *evaluation.out)
+    assert answer.exit_code == code
+    assert "We cannot tell." in answer.stdout and "report.html" in answer.stdout
+    assert ("because" in answer.stderr) == (code == 1)
+
+
+def test_check_says_what_was_found(write_city_files, city_files):
+    raw = write_city_files(city_files)
+    answer = workbench("check", "town", "--raw", str(raw))
+    assert answer.exit_code == 0, answer.output
+    for text in ("Little town", "2021, 2022, 2023", "48", "weighted", "unsafe_neighbourhood", "meet (1 areas)"):
+        assert text in answer.stdout, text
+
+
+def test_check_lists_every_fault_and_ends_with_2(write_city_files, city_files):
+    broken = city_files["survey.csv"].replace("1.0", "-1.0", 1).replace(",south,2022", ",sotuh,2022", 1)
+    answer = workbench("check", "town", "--raw", str(write_city_files(city_files | {"survey.csv": broken})))
+    assert answer.exit_code == 2
+    assert "-1.0" in answer.stderr and "sotuh" in answer.stderr
+
+
+def test_cities_lists_what_there_is(write_city_files, city_files, tmp_path):
+    raw = write_city_files(city_files)
+    answer = workbench("cities", "--raw", str(raw))
+    assert answer.exit_code == 0 and "town" in answer.stdout and "Little town" in answer.stdout
+    (tmp_path / "none").mkdir()
+    assert "No city" in workbench("cities", "--raw", str(tmp_path / "none")).stdout
+
+
+def test_simulate_passes_every_option_on(monkeypatch, tmp_path):
+    from workbench import simulate
+
+    seen = {}
+    monkeypatch.setattr(simulate, "simulate_city", lambda out, **options: seen.update(options, out=out))
+    answer = workbench("simulate", "--out", str(tmp_path / "x"), "--effect-pp", "0", "--trend", "-0.08", "--shares")
+    assert answer.exit_code == 0, answer.output
+    assert seen == {
+        "out": tmp_path / "x", "areas": 24, "treated": 8, "waves": 5, "respondents": 6000, "projects": 4, "effect_pp": 0.0,
+        "baseline_unsafe": 0.2, "baseline_gap_pp": 6.0, "trend": -0.08, "shock_sd": 0.1, "shock_rho": 0.0, "seed": 1,
+        "shares": True,
+    }  # fmt: skip
