@@ -101,7 +101,7 @@ def evaluate(
         Literal["core", "full"] | None, typer.Option(help="How many checks to run.", show_default="core")
     ] = None,
     lang: Annotated[
-        Literal["en", "nl", "fr"] | None, typer.Option(help="Language of the report.", show_default="en")
+        str | None, typer.Option(help="Language of the report.", metavar="en|nl|fr", show_default="en")
     ] = None,
     parameter: Annotated[
         list[str] | None,

@@ -7,6 +7,7 @@ run happens in a folder beside its target, and status.json, written last, is the
 
 import ast
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from workbench import provenance
 from workbench.errors import ParameterError, nearest
+from workbench.language import languages
 from workbench.paths import NAME, project_root, redactor, relative, resolve
 
 _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
@@ -48,7 +50,7 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
     "tune": (Annotated[int, Field(ge=0, le=100_000)], "a whole number from 0 to 100000"),
     "chains": (Annotated[int, Field(ge=1, le=64)], "a whole number from 1 to 64"),
     "seed": (Annotated[int, Field(ge=0, lt=2**32)], "a whole number from 0 to 4294967295"),
-    "lang": (Literal["en", "nl", "fr"], "one of en, nl, fr"),
+    "lang": (Literal[languages()], f"one of {', '.join(languages())}"),
 }
 
 # One thread per linear-algebra call: chains already fill the cores, and more threads make each other wait.
@@ -194,6 +196,8 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
             say(place["section"])
 
     say("starting the notebook")
+    # The report's packages take seconds to import; meanwhile this process would only wait for the kernel.
+    threading.Thread(target=importlib.import_module, args=("workbench.report",), daemon=True).start()
     try:
         papermill.execute_notebook(
             _literal(source),
@@ -232,10 +236,13 @@ def _kernel_manager() -> type:
 
     chosen = {name: os.environ.get(name, value) for name, value in KERNEL_ENVIRONMENT.items()}
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=chosen)
+    metadata = {"supported_encryption": ["curve"]}
+    spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=chosen, metadata=metadata)
 
     class OwnKernel(AsyncKernelManager):
         kernel_spec = property(lambda self: spec)
+        # Answers of respondents may pass here, and another user of the machine could listen.
+        transport_encryption = "auto"
 
     return OwnKernel
 
