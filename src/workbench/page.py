@@ -24,9 +24,7 @@ TONES = {
 }
 
 
-def page_one(
-    result: dict, *, effects: pd.DataFrame, trends: pd.DataFrame, panel: xr.Dataset, lang: str
-) -> HTML:
+def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> HTML:
     """The first page: verdict, 100 residents, what would have happened, project by project, can we rely on this.
 
     A blocked evaluation shows its reason instead of any effect. All wording of the verdict comes from `verdict`.
@@ -84,7 +82,8 @@ def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
     t = translator(lang)
     n, waves, unsafe = result["n"], panel["wave"].to_numpy().astype(str), int(panel.attrs["unsafe_index"])
     item, names = ITEMS.get(panel.attrs["item"]), tables.answer_names(panel.attrs["item"], lang=lang)
-    question = item.question.get(lang, panel.attrs["question"]) if item else panel.attrs["question"]
+    short = item.question.get(lang) if item else None
+    question = item.wording if item and item.wording_language == lang else short or panel.attrs["question"]
     projects = panel.sizes["project"]
     if panel.attrs.get("n_assumed"):
         answers = t.gettext("about {n} answers (assumed, only shares are published)")
@@ -251,13 +250,13 @@ def _caveats(result: dict, panel: xr.Dataset, lang: str) -> list[tuple[str, str]
         (told[status].format(check=verdict.check_label(check["name"], lang=lang)), check["message"])
         for status in told
         for check in result["checks"]
-        if check["status"] == status and check["name"] != "pre-trends"
+        if check["status"] == status
     ]
-    items += [
-        (_("What could overturn it"), check["message"])
-        for check in result["checks"]
-        if check["name"] == "pre-trends"
-    ]
+    if result["verdict"] != "blocked":
+        trend = [
+            c["message"] for c in result["checks"] if c["name"] == "pre-trends" and c["status"] not in told
+        ]
+        items += [(_("What could overturn it"), message) for message in trend]
     return [*items, (_("What to do next"), verdict.next_step(result, names=project_names(panel), lang=lang))]
 
 

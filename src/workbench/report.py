@@ -149,6 +149,6 @@ def _markdown(source: str, demote: bool) -> str:
 
 
 def _refuse_images_without_alt(html: str) -> None:
-    bare = [tag for tag in IMAGE.findall(html) if not re.search(r'\balt="[^"]*\S[^"]*"', tag)]
+    bare = [tag for tag in IMAGE.findall(html) if not re.search(r'\balt="\s*[^"\s]', tag)]
     if bare:
         raise ValueError(f"{len(bare)} picture(s) without alt text in the report")

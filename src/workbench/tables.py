@@ -9,7 +9,7 @@ import xarray as xr
 from IPython.display import HTML
 
 from workbench.items import ITEMS
-from workbench.language import number, percent, points, translator
+from workbench.language import number, percent, points, short, translator
 from workbench.verdict import check_label, status_label
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -19,6 +19,11 @@ def stylesheet() -> str:
     """The style of page 1 and of tables, the same in JupyterLab and in the report; widths of bars are classes w0 to w100."""
     widths = "".join(f".bar .w{n}{{width:{n}%}}" for n in range(101))
     return (TEMPLATE / "page.css").read_text(encoding="utf-8") + widths
+
+
+def style() -> HTML:
+    """The style of tables for a notebook opened in JupyterLab; the report brings its own copy."""
+    return HTML(f"<style>{stylesheet()}</style>")
 
 
 def html(frame: pd.DataFrame, caption: str) -> HTML:
@@ -32,8 +37,17 @@ def html(frame: pd.DataFrame, caption: str) -> HTML:
 
 
 def _row(row: tuple) -> str:
-    first, *rest = ("" if pd.isna(value) else escape(str(value)) for value in row)
+    first, *rest = (escape(_text(value)) for value in row)
     return f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{value}</td>" for value in rest) + "</tr>"
+
+
+def _text(value: object) -> str:
+    """A cell as text: dates to the month, numbers without needless digits, missing as empty."""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m}"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.DataFrame:
@@ -168,6 +182,83 @@ def design(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
             ],
         }
     )
+
+
+def item(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
+    """The survey item: question, wording, answers from secure to insecure, where unsafe begins, source."""
+    _ = translator(lang).gettext
+    known, names = ITEMS.get(panel.attrs["item"]), answer_names(panel.attrs["item"], lang=lang)
+    label = [names.get(category, category) for category in panel["category"].to_numpy().astype(str)]
+    facts = {
+        _("item"): panel.attrs["item"],
+        _("wording"): known.wording if known else panel.attrs["question"],
+        _("answers, secure to insecure"): ", ".join(label),
+        _("counted as unsafe"): ", ".join(label[int(panel.attrs["unsafe_index"]) :]),
+        _("smallest worthwhile effect, points"): short(panel.attrs["minimum_pp"], lang),
+        _("source"): known.source if known else "",
+    }
+    return parameters(facts, lang=lang)
+
+
+def unsafe_by_area(panel: xr.Dataset) -> pd.DataFrame:
+    """Observed percent feeling unsafe, areas (project areas first, marked ●) by waves; NaN where nobody was asked."""
+    treated = panel["treated"].to_numpy()
+    names = [f"● {n}" if t else str(n) for n, t in zip(panel["area_name"].to_numpy(), treated, strict=True)]
+    percents = 100 * panel["share_unsafe"].transpose("area", "wave").to_numpy()
+    frame = pd.DataFrame(
+        percents, index=pd.Index(names, name="area"), columns=panel["wave"].to_numpy().astype(str)
+    )
+    return frame.iloc[np.argsort(~treated, kind="stable")]
+
+
+def city(place: object, *, lang: str) -> pd.DataFrame:
+    """What a City holds: counts of areas, waves, respondents and projects, items, and its notices."""
+    _ = translator(lang).gettext
+    rows = place.respondents if place.respondents is not None else place.shares
+    kind = _("respondents") if place.respondents is not None else _("published shares")
+    facts = {
+        _("areas"): len(place.areas),
+        _("waves"): len(place.waves),
+        kind: number(len(rows), lang, 0),
+        _("projects"): place.projects["project"].nunique(),
+        _("items"): ", ".join(place.items),
+        _("simulated"): _("yes") if place.simulated else _("no"),
+        _("notices"): " ".join(place.notices),
+    }
+    return parameters(facts, lang=lang)
+
+
+def answers_by_area(place: object) -> pd.DataFrame:
+    """Respondents by area and wave; for published shares the largest stated or assumed n of an item."""
+    if place.respondents is not None:
+        counts = place.respondents.groupby(["area", "wave"]).size()
+    else:
+        counts = place.shares.groupby(["area", "wave"])["n"].max()
+    areas, waves = place.areas["area"].tolist(), place.waves["wave"].tolist()
+    return (
+        counts.unstack()
+        .reindex(index=pd.Index(areas, name="area"), columns=waves)
+        .fillna(0)
+        .rename_axis(columns=None)
+    )
+
+
+def missing_answers(place: object, *, lang: str) -> pd.DataFrame:
+    """Percent of respondents without an answer, items by waves; for published shares, whether a wave has the item."""
+    _ = translator(lang).gettext
+    if place.respondents is not None:
+        rows = place.respondents.assign(**place.respondents[list(place.items)].isna())
+        missing = 100 * rows.groupby("wave")[list(place.items)].mean().T
+        text = missing.map(lambda value: _("{share} % missing").format(share=number(value, lang)))
+    else:
+        there = place.shares.groupby(["item", "wave"]).size().unstack()
+        text = there.notna().map(lambda held: _("yes") if held else _("no"))
+    return text.reindex(columns=place.waves["wave"].tolist()).rename_axis(_("item"), axis=0).reset_index()
+
+
+def split(text: str | None) -> tuple[str, ...]:
+    """The names in a `;`-separated parameter; none for an empty one."""
+    return tuple(name.strip() for name in (text or "").split(";") if name.strip())
 
 
 def parameters(values: dict, *, lang: str) -> pd.DataFrame:

@@ -1,0 +1,224 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import matplotlib as mpl
+
+mpl.use("agg")
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import written_by_hand as hand
+import xarray as xr
+
+from workbench import page, report
+
+HOSTILE = '<script>alert(1)</script><img src=http://x.example/y onerror="z"> "&'
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+
+
+def first_page(lang="en", **changes):
+    result = hand.result(lang=lang, **changes)
+    panel = hand.panel()
+    return result, page.page_one(result, trends=hand.trends(), panel=panel, lang=lang).data
+
+
+def notebook(*, page_one="<section><h1>Page one</h1></section>", outputs=(), source="# Later pages\n\nText."):
+    v4 = nbformat.v4
+    cells = [
+        v4.new_markdown_cell(source),
+        v4.new_code_cell("secret = 1", outputs=list(outputs)),
+        v4.new_code_cell("hidden = 2", metadata={"tags": ["remove"]}),
+        v4.new_code_cell("page_one()", metadata={"tags": ["page-one"]}, outputs=[html_output(page_one)]),
+    ]
+    return v4.new_notebook(cells=cells)
+
+
+def html_output(text):
+    return nbformat.v4.new_output("display_data", {"text/html": text, "text/plain": "x"})
+
+
+def picture(alt):
+    return nbformat.v4.new_output(
+        "display_data", {"image/png": PIXEL}, metadata={"image/png": {"alt": alt}} if alt else {}
+    )
+
+
+class Tags(HTMLParser):
+    """Start tags with their attributes, in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def rendered(lang="en", title="A report", **options):
+    return report.render(notebook(**options), lang=lang, title=title)
+
+
+# --- page 1 -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mean, sd, lang",
+    [(-6, 1, "en"), (6, 1, "nl"), (0, 0.5, "fr"), (-3, 1.6, "nl"), (3, 1.6, "fr"), (0, 5, "en")],
+)
+def test_the_sentence_stands_unbroken_in_the_report_for_every_verdict(mean, sd, lang):
+    result, html = first_page(lang, mean=mean, sd=sd)
+    assert result["sentence"] in rendered(lang, page_one=html)
+
+
+def test_page_one_keeps_the_reading_order_of_the_mock():
+    result, html = first_page()
+    order = ["Simulated city", "Did the projects change", result["sentence"], "Of 100 residents", "What happened",
+             "Project by project", "Can we rely on this?", "Evidence grade 3 of 5", "What to do next", "seed 2026"]  # fmt: skip
+    places = [html.index(text) for text in order]
+    assert places == sorted(places)
+
+
+def test_bars_are_as_wide_as_the_chances_they_stand_for():
+    html = first_page()[1]
+    assert re.findall(r'class="(\w+) w(\d+)"', html) == [("fall", "72"), ("fall", "96"), ("rise", "4")]
+    assert ".bar .w72{width:72%}" in html
+
+
+def test_a_blocked_evaluation_says_so_first_and_shows_no_effect():
+    table = hand.checks()
+    table.loc[0, ["status", "message"]] = ["fail", "Two areas are unknown."]
+    html = first_page(checks=table)[1]
+    assert html.index("Blocked") < html.index("Two areas are unknown.")
+    assert "<img" not in html and "−" not in html and "fewer" not in html and "overturn" not in html
+
+
+def test_a_city_that_is_not_simulated_gets_no_banner():
+    assert "invented" not in first_page(simulated=False)[1]
+
+
+def test_residents_in_the_caption_add_up_to_a_hundred():
+    text = re.sub(r"<[^>]+>", "", first_page()[1])
+    unsafe, fewer, safe = map(
+        int, re.search(r"(\d+) feel unsafe, (\d+) no longer do, (\d+) feel safe", text).groups()
+    )
+    assert unsafe + fewer + safe == 100 and fewer == 3
+
+
+def test_names_with_markup_in_them_are_text():
+    panel = hand.panel()
+    panel.attrs["city_name"] = HOSTILE
+    panel["project_name"] = ("project", [HOSTILE] * 4)
+    result = hand.result()
+    html = rendered(
+        page_one=page.page_one(result, trends=hand.trends(), panel=panel, lang="en").data, title=HOSTILE
+    )
+    tags = Tags(html).found
+    assert not [tag for tag, attrs in tags if tag == "script" or any(name.startswith("on") for name in attrs)]
+    assert all(attrs["src"].startswith("data:image/png;base64,") for tag, attrs in tags if tag == "img")
+    assert "&lt;script&gt;alert(1)" in html
+
+
+# --- the HTML file ------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_runs_nothing_and_asks_for_nothing():
+    html = rendered(page_one=first_page()[1], source="# Title\n\n[out](https://x.example) ![no](http://x.example/a.png 'a')\n\n<script>1</script>",
+                    outputs=[html_output(f"<style>@import url(http://x.example)</style><a href='https://x.example'>{HOSTILE}</a>")])  # fmt: skip
+    tags = Tags(html).found
+    assert not {"script", "link", "iframe", "object", "base", "svg", "form"} & {tag for tag, _attrs in tags}
+    addresses = [
+        value
+        for _tag, attrs in tags
+        for name, value in attrs.items()
+        if name in ("src", "href", "srcset", "action")
+    ]
+    assert addresses and all(value.startswith(("data:image/png;base64,", "#")) for value in addresses)
+    assert "http" not in re.sub(r"http-equiv", "", re.sub(r">[^<]*<", "><", html))
+    assert "@import" not in html and "url(" not in html
+
+
+def test_a_policy_forbids_what_cleaning_might_miss():
+    policy = [
+        attrs["content"]
+        for tag, attrs in Tags(rendered()).found
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy and "default-src 'none'" in policy[0] and "script" not in policy[0]
+
+
+def test_page_one_comes_first_code_is_folded_and_removed_cells_are_gone():
+    html = rendered()
+    assert html.index("Page one") < html.index("Later pages") < html.index("secret = 1")
+    assert re.search(r"<details><summary>Code</summary>.{0,40}secret", html, re.DOTALL)
+    assert "hidden" not in html and "page_one()" not in html
+
+
+def test_there_is_one_first_heading():
+    assert [tag for tag, _attrs in Tags(rendered()).found if tag in ("h1", "h2")] == ["h1", "h2"]
+
+
+def test_the_page_has_its_language_and_title():
+    html = rendered("nl", title="A & B")
+    assert (
+        re.search(r'<html lang="nl"', html) and "<title>A &amp; B</title>" in html and "in het Engels" in html
+    )
+
+
+def test_a_picture_keeps_its_alt_text_and_one_without_is_refused():
+    assert 'alt="what it &lt;shows&gt;"' in rendered(outputs=[picture("what it <shows>")])
+    with pytest.raises(ValueError, match="without alt text"):
+        rendered(outputs=[picture("")])
+    with pytest.raises(ValueError, match="without alt text"):
+        rendered(page_one=f'<img src="data:image/png;base64,{PIXEL}" alt=" ">')
+
+
+def test_progress_and_warnings_on_stderr_stay_out_of_the_report():
+    streams = [
+        nbformat.v4.new_output("stream", name=name, text=f"{name} text") for name in ("stdout", "stderr")
+    ]
+    html = rendered(outputs=streams)
+    assert "stdout text" in html and "stderr text" not in html
+
+
+# --- files --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def idata():
+    draws = xr.Dataset(
+        {"mu": (("chain", "draw"), np.full((2, 3), 1 / 3)), "area_name": ("area", ["Zürich", "b"])}
+    )
+    return xr.DataTree.from_dict(
+        {
+            "posterior": draws,
+            "sample_stats": xr.Dataset({"diverging": (("chain", "draw"), np.zeros((2, 3), bool))}),
+        }
+    )
+
+
+def test_an_evaluation_is_saved_whole_and_small(tmp_path, idata):
+    result = hand.result()
+    report.save_evaluation(str(tmp_path / "run"), idata=idata, effects=hand.effects(), result=result)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "effects.csv",
+        "posterior.nc",
+        "result.json",
+    ]
+    with xr.open_datatree(tmp_path / "run" / "posterior.nc", engine="h5netcdf") as back:
+        assert back["posterior/mu"].dtype == np.float32 and back["posterior/mu"].shape == (2, 3)
+        assert back["posterior/mu"].encoding["zlib"] and list(back["posterior/area_name"].values) == [
+            "Zürich",
+            "b",
+        ]
+    assert json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8")) == result
+    assert len(pd.read_csv(tmp_path / "run" / "effects.csv")) == len(hand.effects())
+
+
+def test_an_empty_out_writes_nothing(tmp_path, monkeypatch, idata):
+    monkeypatch.setenv("WORKBENCH_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    report.save_evaluation("", idata=idata, effects=hand.effects(), result=hand.result())
+    assert not list(tmp_path.iterdir())
