@@ -1,12 +1,15 @@
 """What a city may leave out, name its own way or encode its own way, and what comes out of it."""
 
 import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from workbench import manifest as manifests
 from workbench.cities import list_cities, load_city, write_city, write_processed
 from workbench.errors import ParameterError, SchemaError
+from workbench.schema import Faults
 
 
 def test_a_city_comes_out_in_canonical_columns_and_types(city_files, write_city_files):
@@ -234,3 +237,13 @@ def test_processed_tables_carry_the_data_hash(city_files, write_city_files, tmp_
     folder = write_processed(city, tmp_path / "processed")
     assert city.data_hash in (folder / "city.json").read_text()
     assert len(pd.read_csv(folder / "respondents.csv")) == 48
+
+
+def test_the_worked_example_in_the_documentation_is_a_valid_manifest(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    (tmp_path / "city.toml").write_text(text.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    for name in ("enquete.csv", "wijken.csv", "waves.csv", "projects.csv"):
+        (tmp_path / name).write_text("")
+    faults = Faults()
+    said = manifests.read(tmp_path, faults=faults)
+    assert faults.lines == [] and said["respondents"]["codes"]["unsafe_neighbourhood"]["3"] == "sometimes"

@@ -185,3 +185,9 @@ def test_200_000_faulty_rows_are_refused_within_5_seconds(city_files, write_city
     message = refusal(raw)
     assert time.perf_counter() - start < 5
     assert all(part in message for part in ("'atlantis'", "'2024'", "'maybe'", "66,663 more"))
+
+
+def test_a_missing_code_never_eats_a_name(city_files, write_city_files):
+    manifest = city_files["city.toml"].replace('"survey.csv"', '"survey.csv"\nmissing = ["north", "1.0"]')
+    city = load_city("town", raw=write_city_files(city_files | {"city.toml": manifest}))
+    assert (city.respondents["area"] == "north").sum() == 12 and (city.respondents["weight"] == 1).any()

@@ -61,6 +61,11 @@ def file_of(said: Mapping, table: str, folder: Path) -> str:
     return name if isinstance(entry, dict) or (folder / name).is_file() else ""
 
 
+def is_plain(name: str) -> bool:
+    """Is this the name of a file in the folder itself, of a length that a disk takes?"""
+    return Path(name).name == name and "\0" not in name and len(name.encode()) < 250
+
+
 def _check_keys(where: str, entry: Mapping, allowed: Mapping[str, object], *, faults: Faults) -> dict:
     """Return the known keys of the right type; every other one is a fault."""
     place = f"city.toml [{where}]" if where else "city.toml"
@@ -153,7 +158,7 @@ def _check_files(folder: Path, said: Mapping, *, faults: Faults) -> None:
         name = file_of(said, table, folder)
         if not name and table in ("areas", "waves"):
             faults.say(f"{usual}: no such file and no [{table}] in city.toml; files here: {here}")
-        elif name and Path(name).name != name:
+        elif name and not is_plain(name):
             faults.say(f"city.toml [{table}]: file {name!r}; allowed: a file in the city's own folder")
         elif name and not (folder / name).is_file():
             faults.say(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from workbench.errors import nearest
 from workbench.items import ITEMS
+from workbench.manifest import is_plain
 from workbench.schema import TABLES, Faults, Sheet
 
 
@@ -15,7 +16,7 @@ def read_sheet(
     folder: Path, table: str, file: str, entry: Mapping, *, faults: Faults, notices: list[str]
 ) -> Sheet | None:
     """Read one file as text with its line numbers; None when nothing can be made of it (a fault then says why)."""
-    if Path(file).name != file or not (folder / file).is_file():
+    if not is_plain(file) or not (folder / file).is_file():
         return None
     content = (folder / file).read_bytes()
     encoding = _encoding(file, content, entry.get("encoding", ""), faults=faults, notices=notices)
@@ -92,6 +93,7 @@ def _read_text(
     raw.index = raw.index + 1 + breaks
     raw = raw.iloc[1:].set_axis(headings.tolist(), axis=1)
     raw = raw[(raw != "").any(axis=1)] if _has_blank_lines(content) else raw
+    raw = raw.loc[:, (headings != "").tolist()]  # a column without a heading can have no meaning for us
     doubled = headings[headings.duplicated() & (headings != "")]
     if len(doubled):
         faults.say(
