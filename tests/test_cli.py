@@ -98,9 +98,9 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(evaluation):
     assert evaluation.run is None
 
 
-def test_an_unknown_city_is_refused_with_the_nearest_name(tmp_path):
-    answer = workbench("check", "dmo")
-    assert answer.exit_code == 2 and "did you mean 'demo'?" in answer.stderr
+def test_an_unknown_city_is_refused_with_the_nearest_name(write_city_files, city_files):
+    answer = workbench("check", "twon", "--raw", str(write_city_files(city_files)))
+    assert answer.exit_code == 2 and "did you mean 'town'?" in answer.stderr
 
 
 def test_an_unknown_layout_is_refused_with_the_nearest_name():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench import runs
+from workbench import parameters
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -50,14 +50,14 @@ def test_it_has_one_parameters_cell_of_known_names(notebook):
         for step in ast.parse(source(tagged[0])).body
         for target in (step.targets if isinstance(step, ast.Assign) else [step.target])
     ]
-    assert set(names) <= set(runs.PARAMETERS), set(names) - set(runs.PARAMETERS)
+    assert set(names) <= set(parameters.PARAMETERS), set(names) - set(parameters.PARAMETERS)
     assert {"city", "raw"} <= set(names)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_its_defaults_are_values_that_it_would_accept(path):
-    defaults = {name: field.default for name, field in runs.notebook_parameters(path).model_fields.items()}
-    assert runs.validate_parameters(path, defaults) == defaults
+    defaults = {name: field.default for name, field in parameters.notebook_parameters(path).model_fields.items()}
+    assert parameters.validate_parameters(path, defaults) == defaults
 
 
 def test_it_is_short_and_defines_no_function(notebook):

@@ -11,44 +11,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from small_notebook import notebook, project_folder
 
 from workbench import report, runs
 from workbench.errors import ParameterError
 
-PARAMETERS_CELL = """
-city: str = "demo"  # the folder of the city
-raw = "data/raw"
-out = ""
-minimum_pp = None
-draws: int = 1000
-prior = "sceptical"
-lang = "en"
-"""
+root = pytest.fixture(project_folder, name="root")
+
 FILES = {"notebook.ipynb", "report.html", "status.json"}
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "project" / "notebooks").mkdir(parents=True)
-    monkeypatch.setenv("WORKBENCH_ROOT", str(tmp_path / "project"))
-    return tmp_path / "project"
-
-
-def notebook(root: Path, *cells: str, parameters: str = PARAMETERS_CELL, name: str = "01-try") -> Path:
-    """Write a notebook: a title, the parameters cell, and a section with these code cells."""
-    tagged = nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})
-    body = [nbformat.v4.new_code_cell(cell) for cell in cells]
-    texts = [nbformat.v4.new_markdown_cell(text) for text in ("# A small try", "## The work")]
-    nb = nbformat.v4.new_notebook(cells=[texts[0], tagged, texts[1], *body])
-    path = root / "notebooks" / f"{name}.ipynb"
-    nbformat.write(nb, path)
-    return path
-
-
-def refusal(path: Path, **parameters: object) -> str:
-    with pytest.raises(ParameterError) as refused:
-        runs.validate_parameters(path, parameters)
-    return str(refused.value)
 
 
 def published(folder: Path) -> dict[str, str]:
@@ -63,46 +33,10 @@ def no_kernel(monkeypatch):
     monkeypatch.setattr(runs, "_execute", started)
 
 
-def test_defaults_come_from_the_notebook_and_text_is_turned_into_numbers(root):
-    values = runs.validate_parameters(notebook(root), {"draws": "250", "minimum_pp": "1.5"})
-    assert values == {
-        "city": "demo", "raw": "data/raw", "out": "", "minimum_pp": 1.5, "draws": 250, "prior": "sceptical", "lang": "en",
-    }  # fmt: skip
-
-
-def test_an_empty_minimum_means_the_default_rule(root):
-    assert runs.validate_parameters(notebook(root), {"minimum_pp": ""})["minimum_pp"] is None
-
-
 def test_an_unknown_parameter_is_refused_with_the_nearest_name_before_a_kernel_starts(root, no_kernel):
     with pytest.raises(ParameterError, match="'drawz' is unknown, did you mean 'draws'?"):
         runs.run_notebook(notebook(root), {"drawz": 500}, out="reports/demo")
     assert not (root / "reports").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("draws", "many", "whole number"),
-        ("draws", "0", "from 1"),
-        ("draws", 2.5, "whole number"),
-        ("minimum_pp", "nan", "above 0"),
-        ("minimum_pp", -1, "above 0"),
-        ("prior", "sceptic", "did you mean 'sceptical'?"),
-        ("lang", "de", "one of en, nl, fr"),
-        ("city", "../demo", "lower-case"),
-        ("city", "demo\n", "lower-case"),
-        ("raw", "a\nb", "folder"),
-        ("raw", 3, "folder"),
-    ],
-)
-def test_a_value_of_the_wrong_kind_is_refused_and_named(root, name, value, words):
-    message = refusal(notebook(root), **{name: value})
-    assert message.startswith(f"parameter {name}: ") and words in message
-
-
-def test_all_faults_come_at_once_one_per_line(root):
-    assert len(refusal(notebook(root), draws="x", prior="y", zzz=1).splitlines()) == 3
 
 
 def test_a_name_that_holds_code_is_refused_and_never_run(root, no_kernel, tmp_path):
@@ -110,23 +44,6 @@ def test_a_name_that_holds_code_is_refused_and_never_run(root, no_kernel, tmp_pa
     with pytest.raises(ParameterError, match="unknown"):
         runs.run_notebook(notebook(root), {crafted: 1}, out="reports/demo")
     assert not (tmp_path / "planted").exists()
-
-
-def test_a_parameters_cell_that_computes_is_refused_without_running_it(root, tmp_path):
-    path = notebook(root, parameters=f"draws = open({str(tmp_path / 'planted')!r}, 'w')")
-    assert "plain values" in refusal(path)
-    assert not (tmp_path / "planted").exists()
-
-
-def test_an_absent_notebook_is_refused_with_the_nearest_name(root):
-    notebook(root, name="03-evaluate-projects")
-    assert "did you mean '03-evaluate-projects'?" in refusal(root / "notebooks" / "03-evaluate-project.ipynb")
-
-
-def test_a_notebook_s_own_parameter_has_the_type_of_its_default(root):
-    path = notebook(root, parameters="radius = 5\nlabel = 'x'")
-    assert runs.validate_parameters(path, {"radius": "7"}) == {"radius": 7, "label": "x"}
-    assert "radius" in refusal(path, radius="wide")
 
 
 def test_no_value_can_leave_its_quotes(root, tmp_path):

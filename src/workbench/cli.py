@@ -120,7 +120,7 @@ def evaluate(
     options = {"item": item, "projects": ";".join(project or ()) or None, "comparison": comparison}
     options |= {"checks": checks, "lang": lang}
     with _refusals():
-        from workbench import runs
+        from workbench import parameters, runs
 
         given = {"city": validate_name(city, "city"), "raw": raw, "out": target}
         given |= {name: value for name, value in options.items() if value is not None}
@@ -129,7 +129,7 @@ def evaluate(
                 raise ParameterError(f"parameter {name!r} is given twice; leave out -p {name}=...")
             given[name] = value
         say("checking the files")
-        values = runs.validate_parameters(EVALUATION, given)
+        values = parameters.validate_parameters(EVALUATION, given)
         data_hash = _check_evaluation(values)
         status = runs.run_notebook(EVALUATION, given, out=target, data_hash=data_hash, say=say)
     _print_outcome(status, resolve(target))
