@@ -21,7 +21,7 @@ _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
 _TEXT = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=5000)] | None
 _TEXT_WORDS = "text on one line"
 
-# Every parameter name has one type and one meaning in all notebooks (docs/data.md lists them).
+# Every parameter name has one type and one meaning in all notebooks (notebooks/README.md lists them).
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "city": (Annotated[str, Field(pattern=f"^{NAME.pattern}$")], "a name of lower-case letters, digits, '-' and '_'"),
     "raw": (_TEXT, "the folder that holds the cities"),
