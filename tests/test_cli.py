@@ -33,6 +33,7 @@ def evaluation(tmp_path, monkeypatch):
     """Stand in for everything below the command line; returns what it was called with, and lets a test set the end."""
     seen = SimpleNamespace(status={"state": "done", "reason": "", "files": ["report.html"]}, build=None, run=None)
     monkeypatch.setattr(cities, "load_city", lambda city, raw: SimpleNamespace(city=city, data_hash="abc"))
+    monkeypatch.setattr(cities, "write_processed", lambda city: None)
 
     def build(city, **options):
         seen.build = options

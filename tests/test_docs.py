@@ -15,7 +15,7 @@ NAMED = re.compile(r"(?<![\w/.<])(?:docs|notebooks|tests|scripts|src|data|plans|
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_file_a_page_names_exists(page):
     named = set(NAMED.findall(page.read_text(encoding="utf-8")))
-    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+    assert sorted(name for name in named if "LL." not in name and not (ROOT / name).exists()) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

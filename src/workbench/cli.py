@@ -146,19 +146,17 @@ def _pairs(parameters: list[str] | tuple[str, ...]) -> Iterator[tuple[str, str]]
 
 
 def _check_evaluation(values: dict[str, Any]) -> str:
-    """Refuse what cannot be evaluated while nothing is written yet; return the hash of the data."""
-    from workbench.cities import load_city
+    """Refuse what cannot be evaluated while nothing is written yet, then keep the checked tables; return the data hash."""
+    from workbench.cities import load_city, write_processed
     from workbench.panel import build_panel
 
     city = load_city(values["city"], raw=resolve(values["raw"]))
-    lists = {name: _listed(values.get(name)) for name in ("projects", "comparison")}
+    parts = {name: (values.get(name) or "").split(";") for name in ("projects", "comparison")}
+    lists = {name: tuple(part.strip() for part in texts if part.strip()) for name, texts in parts.items()}
     chosen = {name: values[name] for name in ("unsafe_from", "window_months", "minimum_pp") if values.get(name)}
     build_panel(city, item=values.get("item") or None, **lists, **chosen)
+    write_processed(city)
     return city.data_hash
-
-
-def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(";") if part.strip())
 
 
 def _print_outcome(status: dict[str, Any], folder: Path) -> None:
