@@ -147,7 +147,7 @@ def test_check_says_what_was_found(write_city_files, city_files):
     raw = write_city_files(city_files)
     answer = workbench("check", "town", "--raw", str(raw))
     assert answer.exit_code == 0, answer.output
-    for text in ("Little town", "2021, 2022, 2023", "48", "weighted", "unsafe_neighbourhood", "meet (1 areas)"):
+    for text in ("Little town", "2021, 2022, 2023", "48", "weighted", "unsafe_neighbourhood", "meet (1 area)"):
         assert text in answer.stdout, text
 
 

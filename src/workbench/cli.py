@@ -79,7 +79,7 @@ def _contents(city: Any) -> Iterator[tuple[str, str]]:
     if city.shares is not None:
         yield "shares", f"{len(city.shares)} published percentages, no respondents"
     yield "items", ", ".join(city.items)
-    names = [f"{project} ({len(rows)} areas)" for project, rows in city.projects.groupby("project")]
+    names = [f"{project} ({len(rows)} area{'s' * (len(rows) != 1)})" for project, rows in city.projects.groupby("project")]
     yield "projects", ", ".join(names) or "none"
 
 

@@ -50,7 +50,7 @@ def run_notebook(
     status: dict[str, Any] = {"state": "done", "reason": "", "parameters": _published(values)}
     hashed = {name: value for name, value in status["parameters"].items() if name not in ("raw", "out")}
     hashes = {"parameters": provenance.hash_parameters(hashed), "data": data_hash, "code": provenance.code_hash()}
-    status |= {"notebook": source.stem, "hashes": hashes, "started": _now()}
+    status |= {"notebook": source.stem, "hashes": hashes, "started": _now(), "finished": None}
     work = _work_folder(target)
     try:
         private = redactor(_shown_folders(work, target, values))
