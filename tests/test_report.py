@@ -222,3 +222,34 @@ def test_an_empty_out_writes_nothing(tmp_path, monkeypatch, idata):
     monkeypatch.chdir(tmp_path)
     report.save_evaluation("", idata=idata, effects=hand.effects(), result=hand.result())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_result_is_assembled_by_the_contract_and_can_be_saved(idata, tmp_path):
+    made = hand.result()
+    checks = hand.checks()
+    checks.attrs = {"design_level": 3, "diagnostics": made["diagnostics"] | {"rhat_max": np.float64("nan")}}
+    panel = hand.panel().assign_attrs(
+        window_rule="Waves 6 to 24 months after full start.", minimum_pp=2.0, data_hash="3f9c"
+    )
+    idata.attrs = {"model": "perceived", "prior": "sceptical", "seed": np.int64(7), "seconds_sample": 3.5}
+    inputs = {
+        "att": made["att_pp"],
+        "by_project": {p: dict(row) for p, row in made["by_project"].items()},
+        "needed": "",
+    }
+    result = report.build_result(panel, idata, inputs, checks, lang="en")
+    keys = "city simulated item unsafe_from minimum_pp window verdict sentence grade att_pp by_project checks diagnostics n"
+    assert set(keys.split()) | {"seconds", "provenance"} <= set(result)
+    assert (
+        result["verdict"] == "probable fall"
+        and result["grade"] == 3
+        and result["sentence"] == made["sentence"]
+    )
+    assert [row["verdict"] for row in result["by_project"].values()] == [
+        "clear fall", "probable fall", "no worthwhile change", "cannot tell"]  # fmt: skip
+    assert result["n"] == {"respondents": 9180, "areas": 40, "treated_areas": 14, "waves": 5}
+    assert result["seconds"] == {"sample": 3.5} and result["provenance"]["seed"] == 7
+    report.save_evaluation(str(tmp_path), idata=idata, effects=hand.effects(), result=result)
+    assert (
+        json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["diagnostics"]["rhat_max"] is None
+    )

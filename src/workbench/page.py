@@ -263,6 +263,12 @@ def _caveats(result: dict, panel: xr.Dataset, lang: str) -> list[tuple[str, str]
 def _footer(result: dict, lang: str) -> str:
     _ = translator(lang).gettext
     source, found = result["provenance"], result["diagnostics"]
+    smallest = (
+        None
+        if None in (found["ess_bulk_min"], found["ess_tail_min"])
+        else min(found["ess_bulk_min"], found["ess_tail_min"])
+    )
+    say = lambda value, decimals: "?" if value is None else number(value, lang, decimals)
     priors = {"sceptical": _("sceptical"), "wide": _("wide"), "flat": _("flat")}
     return _(
         "{window} Model {model}, {prior} prior, seed {seed}, data {data}…, largest R-hat {rhat}, smallest effective "
@@ -273,7 +279,7 @@ def _footer(result: dict, lang: str) -> str:
         prior=priors.get(source["prior"], source["prior"]),
         seed=source["seed"],
         data=str(source["data_hash"])[:8],
-        rhat=number(found["rhat_max"], lang, 3),
+        rhat=say(found["rhat_max"], 3),
         divergences=found["divergences"],
-        ess=number(min(found["ess_bulk_min"], found["ess_tail_min"]), lang, 0),
+        ess=say(smallest, 0),
     )

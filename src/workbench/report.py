@@ -1,8 +1,10 @@
 """The files of one evaluation, and the HTML report: one file that opens offline and runs nothing."""
 
+import math
 import os
 import re
 import tempfile
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -14,11 +16,13 @@ from IPython.display import HTML
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
+from workbench import verdict
 from workbench.language import translator
 from workbench.paths import resolve
-from workbench.provenance import write_json, write_text
+from workbench.provenance import code_hash, versions, write_json, write_text
 from workbench.tables import TEMPLATE, stylesheet
 
+SETTINGS = ("model", "prior", "seed", "draws", "tune", "chains", "sampler")
 # fmt: off
 TAGS = frozenset({
     "a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "div", "dl", "dt", "em", "figcaption",
@@ -29,6 +33,73 @@ PLAIN_ATTRIBUTES = frozenset({
 # fmt: on
 STYLE = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
+
+
+def build_result(
+    panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd.DataFrame, *, lang: str
+) -> dict:
+    """result.json as a plain dict: verdict, sentence, grade, effects, checks, diagnostics, counts, provenance.
+
+    `inputs` has `att` and `by_project` (posterior summaries in pp, see `verdict.decide`) and `needed`, the sentence
+    on what would settle an open question. `checks.attrs` holds `design_level` and `diagnostics`, `idata.attrs` the
+    settings of the fit and its seconds by phase (`seconds_load`, ...).
+    """
+    attrs, source, blocked = panel.attrs, dict(idata.attrs), bool((checks["status"] == "fail").any())
+    minimum = float(attrs["minimum_pp"])
+    decide = partial(verdict.decide, minimum_pp=minimum, blocked=blocked)
+    seconds = {
+        name.removeprefix("seconds_"): source.pop(name)
+        for name in list(source)
+        if name.startswith("seconds_")
+    }
+    result = {
+        "city": attrs["city"],
+        "simulated": bool(attrs["simulated"]),
+        "item": attrs["item"],
+        "unsafe_from": attrs["unsafe_from"],
+        "minimum_pp": minimum,
+        "window": attrs["window_rule"],
+        "verdict": decide(inputs["att"]),
+        "grade": verdict.grade(checks.attrs["design_level"], checks),
+        "att_pp": inputs["att"],
+        "by_project": {
+            project: row | {"verdict": decide(row)} for project, row in inputs["by_project"].items()
+        },
+        "needed": inputs["needed"],
+        "checks": checks[["name", "status", "message"]].to_dict("records"),
+        "diagnostics": checks.attrs["diagnostics"],
+        "n": _counts(panel),
+        "seconds": seconds,
+        "provenance": {
+            "data_hash": attrs["data_hash"],
+            "code_hash": code_hash(),
+            **{name: source[name] for name in SETTINGS if name in source},
+            **versions(),
+        },
+    }
+    result["sentence"] = verdict.sentence(result, lang=lang)
+    return _finite(result)
+
+
+def _counts(panel: xr.Dataset) -> dict:
+    treated = panel["treated"].to_numpy()
+    respondents = round(float(panel["respondents"].sum()))
+    return {
+        "respondents": respondents,
+        "areas": treated.size,
+        "treated_areas": int(treated.sum()),
+        "waves": panel.sizes["wave"],
+    }
+
+
+def _finite(value: object) -> object:
+    """The same structure with numpy numbers made plain and NaN made None, which is all that JSON knows."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    plain = value.item() if hasattr(value, "item") else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, result: dict) -> None:
