@@ -1,0 +1,106 @@
+"""Answers as counts by area, wave, stratum and answer: respondents or published shares in one shape.
+
+An answer covers one category, or several where a wave publishes fewer classes than the item has ("never to
+sometimes"); its bounds say which. Weights and rounding shrink the counts to what the answers are worth.
+"""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.errors import ParameterError
+from workbench.items import ITEMS
+
+STRATA = ("sex", "age_band", "education")
+
+
+def count_answers(city, *, item) -> xr.DataArray:
+    """Effective counts of one item (area, wave, stratum, answer), for all areas and waves of the city.
+
+    Coords `lower` and `upper` (answer) are the first and last category that an answer covers, `respondents` (area,
+    wave) the answers behind the counts. Raises ParameterError for published classes that do not lie side by side.
+    """
+    return (_from_respondents if city.respondents is not None else _from_shares)(city, item)
+
+
+def _from_respondents(city, item) -> xr.DataArray:
+    """Weighted answers, scaled so that each area-wave sums to Kish's effective n, spread over its strata."""
+    table = city.respondents.dropna(subset=[item])
+    levels, areas, waves = list(ITEMS[item].categories), city.areas["area"], city.waves["wave"]
+    stratum, strata = _strata(table)
+    area, wave, answer = (
+        pd.Index(known).get_indexer(table[column])
+        for known, column in ((areas, "area"), (waves, "wave"), (levels, item))
+    )
+    weight = table["weight"].to_numpy()
+    shape = len(areas), len(waves), len(strata), len(levels)
+    places = np.ravel_multi_index((area, wave, stratum, answer), shape)
+    weighted = np.bincount(places, weight, minlength=np.prod(shape)).reshape(shape)
+    cell = area * shape[1] + wave
+    # Kish: (sum w)^2 / sum w^2 answers per area-wave; counts are the weighted ones times that over sum w.
+    total, square, n = (
+        np.bincount(cell, x, minlength=shape[0] * shape[1]) for x in (weight, weight**2, None)
+    )
+    scale = np.divide(total, square, out=np.zeros_like(total), where=square > 0).reshape(shape[:2])
+    index = np.arange(len(levels))
+    return _labelled(
+        weighted * scale[..., None, None], n.reshape(shape[:2]), areas, waves, strata, levels, index, index
+    )
+
+
+def _strata(table):
+    """Number of each row's stratum and the names, only strata that occur; a column that never varies makes none."""
+    code, names = np.zeros(len(table), int), [""]
+    for column in STRATA:
+        if column in table and table[column].nunique() > 1:
+            own, values = pd.factorize(table[column], sort=True)
+            code = code * len(values) + own
+            names = [f"{name} | {value}" if name else str(value) for name in names for value in values]
+    present, stratum = np.unique(code, return_inverse=True)
+    return stratum, [names[k] or "all" for k in present]
+
+
+def _from_shares(city, item) -> xr.DataArray:
+    """Published shares times their effective n; a wave that lists some classes only has one answer for the rest."""
+    levels, areas, waves = list(ITEMS[item].categories), list(city.areas["area"]), list(city.waves["wave"])
+    table = city.shares[city.shares["item"] == item]
+    n, cells, faults = np.zeros((len(areas), len(waves))), {}, []
+    for (area, wave), rows in table.groupby(["area", "wave"]):
+        listed = [levels.index(category) for category in rows["category"]]
+        rest = [k for k in range(len(levels)) if k not in listed]
+        if rest and rest[-1] - rest[0] != len(rest) - 1:
+            names = ", ".join(levels[k] for k in sorted(listed))
+            faults.append(
+                f"wave {wave} of {item} lists {names}: allowed are classes whose rest lies side by side"
+            )
+            continue
+        share = dict(zip(((k, k) for k in listed), rows["share"] / 100, strict=True))
+        if rest:
+            share[rest[0], rest[-1]] = max(1 - sum(share.values()), 0.0)
+        at = areas.index(area), waves.index(wave)
+        n[at] = rows["n"].iloc[0]
+        published = rows["share"].to_numpy() / 100
+        worth = _effective(published, n=n[at], rounding=rows["rounding"].iloc[0] / 100) / sum(share.values())
+        cells |= {(*at, bounds): worth * p for bounds, p in share.items()}
+    if faults:
+        raise ParameterError("\n".join(dict.fromkeys(faults)))
+    bounds = sorted({key[2] for key in cells} | {(k, k) for k in range(len(levels))})
+    names = [levels[a] if a == b else f"{levels[a]} to {levels[b]}" for a, b in bounds]
+    counts = np.zeros((len(areas), len(waves), 1, len(bounds)))
+    for (area, wave, pair), value in cells.items():
+        counts[area, wave, 0, bounds.index(pair)] = value
+    return _labelled(counts, n, areas, waves, ["all"], names, *zip(*bounds, strict=True))
+
+
+def _effective(share, *, n, rounding) -> float:
+    """Number of answers whose sampling variance equals that of these shares plus rounding (uniform, one step wide)."""
+    inside = np.clip(share, max(rounding, 1e-4) / 2, 1 - max(rounding, 1e-4) / 2)
+    variance = np.sum(inside * (1 - inside))
+    return float(variance / (variance / n + len(share) * rounding**2 / 12))
+
+
+def _labelled(counts, n, areas, waves, strata, answers, lower, upper) -> xr.DataArray:
+    coords = {"area": list(areas), "wave": list(waves), "stratum": strata, "answer": answers}
+    coords |= {"lower": ("answer", np.array(lower)), "upper": ("answer", np.array(upper))}
+    coords["respondents"] = (("area", "wave"), np.asarray(n, float))
+    return xr.DataArray(counts, dims=("area", "wave", "stratum", "answer"), coords=coords)

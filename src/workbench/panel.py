@@ -1,0 +1,314 @@
+"""The panel: labelled counts, exposure and population of one evaluation. The one place that fixes dims and rules.
+
+Rules, also in docs/methods.md. Waves are those that asked the item. A wave's date is the middle of its fieldwork. For
+a project in an area a wave is *before* its announcement, *announced* until full start, *running* from full start,
+*stopped* from its stop. Announced and stopped waves get effects of their own that enter no estimate. Areas that are
+never treated within the waves, and treated areas before the announcement, are the comparison. An area with a project
+that was announced or running in the first wave leaves, and so does one where only projects run that are not evaluated.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.answers import count_answers
+from workbench.errors import ParameterError, nearest
+from workbench.items import ITEMS
+
+MONTH = pd.Timedelta(days=30.4375)
+
+
+def build_panel(
+    city, *, item=None, unsafe_from=None, projects=(), comparison=(), window_months="6-24", minimum_pp=None
+) -> xr.Dataset:
+    """The panel of one item and a choice of projects, dims (area, wave, stratum, answer, category, project, effect).
+
+    `unsafe_from` is the first category that counts as unsafe; `comparison` limits the never-treated areas;
+    `window_months` "6-24" counts from full start. Shares and weighted answers enter as effective counts.
+    Raises ParameterError, all faults at once, for names the city does not know and for a design without treated or
+    comparison areas.
+    """
+    chosen = _choose(city, item, unsafe_from, projects, comparison, window_months, minimum_pp)
+    counts = _answered(count_answers(city, item=chosen["item"]))
+    while True:
+        if counts.sizes["wave"] < 2:
+            asked = ", ".join(counts["wave"].values) or "none"
+            raise ParameterError(
+                f"item {chosen['item']!r} was asked in too few waves of {city.city} in the chosen areas ({asked}); "
+                "allowed: at least two"
+            )
+        phases = _phases(city, counts, window=chosen["window"])
+        areas, selected, notices = _design(city, chosen, phases, surveyed=list(counts["area"].values))
+        kept = _answered(counts.sel(area=areas))
+        if kept.sizes["wave"] == counts.sizes["wave"]:
+            break
+        # A wave that only areas outside the analysis answered is no wave of this evaluation.
+        counts = counts.sel(wave=kept["wave"].values)
+    phases = phases[phases["project"].isin(selected) & phases["area"].isin(areas)]
+    panel = _assemble(city, kept, phases, projects=selected)
+    return _describe(panel, city, chosen, notices)
+
+
+def answer_shares(panel) -> pd.DataFrame:
+    """Observed answers by group and wave in percent: group, wave, year, answer, share, lower90, upper90 (binomial).
+
+    A wave has rows for the answers that it published: classes that it lumps together have one row.
+    """
+    rows = []
+    for group, keep in (("treated", panel["treated"].values), ("comparison", ~panel["treated"].values)):
+        counts = panel["counts"].isel(area=keep).sum(("area", "stratum"))
+        for wave in counts["wave"].values:
+            count, year = counts.sel(wave=wave).values, float(panel["year"].sel(wave=wave))
+            if count.sum() == 0:
+                continue
+            for k, p in enumerate(count / count.sum()):
+                if p == 0 and not _listed(panel, k, count):
+                    continue
+                spread = 1.645 * np.sqrt(p * (1 - p) / count.sum())
+                bounds = [100 * max(p - spread, 0), 100 * min(p + spread, 1)]
+                rows.append([group, wave, year, str(panel["answer"].values[k]), 100 * p, *bounds])
+    return pd.DataFrame(rows, columns=["group", "wave", "year", "answer", "share", "lower90", "upper90"])
+
+
+def _listed(panel, answer, count) -> bool:
+    """Was this answer, which nobody gave, one category that no other answer of the wave covers?"""
+    lower, upper = panel["lower"].values, panel["upper"].values
+    covered = (lower <= lower[answer]) & (upper >= upper[answer]) & (count > 0)
+    return bool(lower[answer] == upper[answer] and not covered.any())
+
+
+def _choose(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) -> dict:
+    """The checked choices; every fault in one ParameterError."""
+    faults = []
+    known = [i for i in city.items if ITEMS[i].construct == "insecurity"]
+    rows = city.projects[city.projects["project"].isin(projects)] if projects else city.projects
+    primary = [i for i in rows["primary_item"].dropna().unique() if i in known]
+    item = item or (primary[0] if len(primary) == 1 else next(iter(known), None))
+    if item not in known:
+        what = (
+            f"item {item!r} is not an item of insecurity in {city.city}" if item else f"{city.city} has none"
+        )
+        faults.append(
+            f"{what}{nearest(item, known)}; allowed: {', '.join(known) or 'a city with such an item'}"
+        )
+    else:
+        levels = ITEMS[item].categories
+        unsafe_from = unsafe_from or ITEMS[item].unsafe_from
+        if unsafe_from not in levels[1:]:
+            hint = nearest(unsafe_from, levels[1:])
+            faults.append(
+                f"unsafe_from {unsafe_from!r} is not a category{hint}; allowed: {', '.join(levels[1:])}"
+            )
+    for what, names, allowed in (
+        ("project", projects, city.projects["project"].unique()),
+        ("comparison area", comparison, city.areas["area"].unique()),
+    ):
+        some = ", ".join(map(str, list(allowed)[:12])) + (", ..." if len(allowed) > 12 else "")
+        for name in dict.fromkeys(names):
+            if name not in set(allowed):
+                hint = nearest(name, allowed)
+                faults.append(f"{what} {name!r} is not in {city.city}{hint}; allowed: {some or 'none'}")
+    match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(window_months))
+    if not match or int(match[1]) >= int(match[2]):
+        faults.append(
+            f"window_months {window_months!r}: allowed are two whole numbers of months such as 6-24"
+        )
+    if minimum_pp is not None and not 0 < minimum_pp <= 100:
+        faults.append(f"minimum_pp {minimum_pp!r}: allowed is a number of points above 0")
+    if city.projects.empty:
+        faults.append(
+            f"{city.city} has no projects: there is nothing to evaluate; allowed: a city with projects.csv"
+        )
+    if faults:
+        raise ParameterError("\n".join(faults))
+    return {
+        "item": item, "unsafe_from": unsafe_from, "projects": tuple(projects), "comparison": tuple(comparison),
+        "window": (int(match[1]), int(match[2])), "minimum_pp": minimum_pp,
+    }  # fmt: skip
+
+
+def _answered(counts) -> xr.DataArray:
+    """The counts without waves that nobody answered and areas where nobody did."""
+    some = counts.sum(("stratum", "answer")) > 0
+    return counts.isel(wave=some.any("area").values, area=some.any("wave").values)
+
+
+def _middle(city, waves) -> pd.Series:
+    """Date of each wave, the middle of its fieldwork, by wave."""
+    table = city.waves.set_index("wave").loc[list(waves)]
+    return table["start"] + (table["end"] - table["start"]) / 2
+
+
+def _phases(city, counts, *, window) -> pd.DataFrame:
+    """One row per project, area and wave: phase, event time (waves since the first running one) and window."""
+    waves = _middle(city, counts["wave"].values).rename("date").reset_index()
+    waves["position"] = np.arange(len(waves))
+    table = city.projects[city.projects["area"].isin(counts["area"].values)].merge(waves, how="cross")
+    conditions = [
+        table["date"] < table["announced"],
+        table["date"] < table["full"],
+        table["date"] >= table["stop"],
+    ]
+    table["phase"] = np.select(conditions, ["before", "announced", "stopped"], "running")
+    running = table["phase"] == "running"
+    key = [table["project"], table["area"]]
+    first = table["position"].where(running).groupby(key).transform("min")
+    table["event_time"] = (table["position"] - first).where(running, -1).astype(int)
+    inside = running & ((table["date"] - table["full"]) / MONTH).between(*window)
+    table["fallback"] = ~inside.groupby(key).transform("any")
+    table["window"] = np.where(table["fallback"], running, inside)
+    return table
+
+
+def _design(city, chosen, phases, *, surveyed):
+    """Areas in the analysis, projects left to evaluate, and what the reader must be told; else ParameterError."""
+    active = phases[phases["phase"] != "before"]
+    early = set(active.loc[active["position"] == 0, "area"])
+    names = chosen["projects"] or tuple(dict.fromkeys(city.projects["project"]))
+    notices, selected = [], []
+    for project in names:
+        reason = _not_evaluable(phases[phases["project"] == project], early)
+        if not reason:
+            selected.append(project)
+        elif not any(notice.startswith(f"project {project} ") for notice in city.notices):
+            notices.append(f"Project {project} {reason}.")
+    if not selected:
+        told = [*city.notices, *notices]
+        raise ParameterError("\n".join([f"no project left to evaluate in {city.city}", *told]))
+    active = active[~active["area"].isin(early)]
+    treated = set(active.loc[active["project"].isin(selected), "area"])
+    never = set(surveyed) - early - set(active["area"])
+    if shared := sorted(
+        active.groupby("area")["project"].nunique().loc[lambda n: n > 1].index.intersection(treated)
+    ):
+        notices.append(
+            f"More than one project runs in {', '.join(shared)}: what each did there is hard to tell apart."
+        )
+    if wrong := sorted(set(chosen["comparison"]) - never):
+        some = ", ".join(sorted(never)[:12]) or "none"
+        raise ParameterError(
+            f"comparison area {', '.join(map(repr, wrong))} has a project or no answers to {chosen['item']}; "
+            f"allowed: {some}"
+        )
+    never = set(chosen["comparison"]) or never
+    starts = active[active["area"].isin(treated)].groupby("area")["position"].min()
+    if not never and starts.nunique() < 2:
+        raise ParameterError(
+            f"no comparison area in {city.city}: every area is treated from the same wave on; "
+            "allowed: at least one area without a project"
+        )
+    return [area for area in surveyed if area in treated | never], selected, notices
+
+
+def _not_evaluable(rows, early) -> str:
+    """Why a project cannot be evaluated, "" if it can; `rows` are its phases, `early` areas treated from the start."""
+    if rows.empty:
+        return "has no area with answers to this item: it cannot be evaluated"
+    rows = rows[~rows["area"].isin(early)]
+    if rows.empty:
+        return "was already announced or running in the first wave: its areas leave the comparison"
+    if not (rows["phase"] == "running").any():
+        return "was not in full operation in any wave: it cannot be evaluated"
+    return ""
+
+
+def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
+    """Everything but the description, on the dims of the counts."""
+    areas, waves = list(counts["area"].values), list(counts["wave"].values)
+    active = phases[phases["phase"] != "before"].copy()
+    active["label"] = active["event_time"].astype(str).where(active["phase"] == "running", active["phase"])
+    order = {"announced": -1, "stopped": len(waves)}
+    pairs = {(projects.index(p), label) for p, label in zip(active["project"], active["label"], strict=True)}
+    keys = sorted(pairs, key=lambda key: (key[0], order[key[1]] if key[1] in order else int(key[1])))
+    shape = (len(projects), len(areas), len(waves))
+    exposure, window, event = np.zeros(shape), np.zeros(shape, bool), np.full(shape, -1)
+    design = np.zeros((*shape[1:], len(keys)))
+    for row in active.itertuples():
+        at = projects.index(row.project), areas.index(row.area), waves.index(row.wave)
+        exposure[at], window[at], event[at] = row.phase == "running", row.window, row.event_time
+        design[at[1], at[2], keys.index((at[0], row.label))] = 1.0
+    start = active.groupby("area")["position"].min().reindex(areas)
+    date, table = _middle(city, waves), city.areas.set_index("area").loc[areas]
+    # Without populations areas count alike; strata always as they are in the sample.
+    residents = (
+        np.ones(len(areas)) if table["population"].isna().any() else table["population"].to_numpy(float)
+    )
+    composition = counts.sum(("wave", "answer"))
+    rows = city.projects[city.projects["area"].isin(areas)].groupby("project")
+    about = rows[["name", "min_worthwhile_pp", "start"]].agg(
+        {"name": "first", "min_worthwhile_pp": "first", "start": "min"}
+    )
+    about = about.loc[projects]
+    return xr.Dataset(
+        {
+            "counts": counts.drop_vars(["lower", "upper", "respondents"]),
+            "lower": ("answer", counts["lower"].values), "upper": ("answer", counts["upper"].values),
+            "respondents": (("area", "wave"), counts["respondents"].values),
+            "population": composition / composition.sum("stratum") * xr.DataArray(residents, dims="area"),
+            "treated": ("area", start.notna().to_numpy()),
+            "cohort": ("area", ["never" if np.isnan(s) else f"from {waves[int(s)]}" for s in start]),
+            "exposure": (("project", "area", "wave"), exposure),
+            "event_time": (("project", "area", "wave"), event),
+            "window": (("project", "area", "wave"), window),
+            "design": (("area", "wave", "effect"), design),
+            "effect_project": ("effect", [p for p, _ in keys]),
+            "effect_pooled": ("effect", [label.isdigit() for _, label in keys]),
+            "year": ("wave", (date.dt.year + (date.dt.day_of_year - 1) / 365.25).to_numpy(float)),
+            "project_minimum": ("project", about["min_worthwhile_pp"].to_numpy(float)),
+        },
+        coords={
+            "area": areas, "wave": waves, "project": projects,
+            "effect": [f"{projects[p]} {label}" for p, label in keys],
+            "area_name": ("area", table["name"].astype(str).to_numpy(object)),
+            "project_name": ("project", about["name"].astype(str).to_numpy(object)),
+            "project_start": ("project", about["start"].dt.strftime("%Y-%m").to_numpy(object)),
+        },
+        attrs={"fallback": int(active.loc[active["window"].astype(bool), "fallback"].any())},
+    )  # fmt: skip
+
+
+def _describe(panel, city, chosen, notices) -> xr.Dataset:
+    """Add categories, observed shares and the attributes that report and model read."""
+    item = ITEMS[chosen["item"]]
+    index = item.categories.index(chosen["unsafe_from"])
+    counts = panel["counts"].sum("stratum")
+    straddles = (counts * ((panel["lower"] < index) & (panel["upper"] >= index))).sum("answer") > 0
+    total = counts.sum("answer")
+    unsafe = (counts * (panel["lower"] >= index)).sum("answer") / total.where(total > 0)
+    panel = panel.assign_coords(category=list(item.categories)).assign(share_unsafe=unsafe.where(~straddles))
+    if not panel["share_unsafe"].notnull().any():
+        published = panel["answer"].values[(counts > 0).any(("area", "wave")).values]
+        raise ParameterError(
+            f"unsafe_from {chosen['unsafe_from']!r}: no wave of {chosen['item']} tells these answers from the ones "
+            f"before; published are: {', '.join(published)}"
+        )
+    before = panel["treated"] & (panel["design"].sum("effect") == 0)
+    seen = panel["share_unsafe"].where(before)
+    # Where the treated areas' share is not published before the start, everybody's tells the order of size.
+    baseline = float((seen if seen.notnull().any() else panel["share_unsafe"]).weighted(total).mean())
+    low, high = chosen["window"]
+    rule = f"waves whose fieldwork lies {low} to {high} months after full start"
+    if panel.attrs["fallback"]:
+        rule += "; where there is none, all waves after full start"
+    shares = city.shares[city.shares["item"] == chosen["item"]] if city.shares is not None else None
+    assumed = shares is not None and bool(shares["assumed"].any())
+    panel.attrs = {
+        "city": city.city, "city_name": city.name, "simulated": int(city.simulated), "item": chosen["item"],
+        "question": item.question["en"], "categories": ";".join(item.categories), "unsafe_from": chosen["unsafe_from"],
+        "unsafe_index": index, "minimum_pp": _minimum(panel, chosen["minimum_pp"], baseline),
+        "baseline_pp": 100 * baseline, "window_rule": rule, "window_months": f"{low}-{high}",
+        "shares": int(shares is not None), "n_assumed": float(shares["n"].median()) if assumed else 0.0,
+        "weighted": int(city.weighted), "equal_areas": int(city.areas["population"].isna().any()),
+        "notices": "\n".join([*city.notices, *notices]), "data_hash": city.data_hash,
+    }  # fmt: skip
+    return panel
+
+
+def _minimum(panel, asked, baseline) -> float:
+    """Smallest worthwhile effect: as asked, else what all projects state alike, else min(2, a quarter of baseline) pp."""
+    own = panel["project_minimum"].values
+    if asked is None and own.min() == own.max():  # never true where a project states none
+        asked = own[0]
+    return float(asked) if asked is not None else min(2.0, 25 * baseline)
