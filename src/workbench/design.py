@@ -1,0 +1,172 @@
+"""Checks of what a city supplied, before any model: answers where they are needed, breaks of the survey, the design.
+
+Each check returns a status and one sentence in the reader's language; see `workbench.checks`.
+"""
+
+import numpy as np
+
+from workbench import linear
+from workbench.language import number, points, translator
+
+FAR_APART = 10.0  # pp
+
+
+def data_contract(city, panel, *, lang) -> tuple[str, str]:
+    """Whether treated areas were asked before and in the window: fails when none was, warns about the others.
+
+    Warns too about what `build_panel` had to leave out; notices on the files alone are only counted.
+    """
+    _ = translator(lang).gettext
+    data = linear.summaries(panel)
+    complete = data["free"].any(1) & data["window"].any(1)
+    if not complete.any():
+        return "fail", _("No project area has answers both before its project and in the waves that count.")
+    text = _(
+        "{answers} answers from {areas} areas in {waves} waves keep to the contract; notices on the files: {n}."
+    )
+    answers = number(float(panel["respondents"].sum()), lang, 0)
+    sizes = {"areas": panel.sizes["area"], "waves": panel.sizes["wave"], "n": len(city.notices)}
+    parts = [text.format(answers=answers, **sizes)]
+    lacking = panel["treated"].values & ~complete
+    if lacking.any():
+        text = _(
+            "Without answers before the project or in the waves that count, so that the model guesses: {names}."
+        )
+        parts.append(text.format(names=", ".join(panel["area_name"].values[lacking])))
+    parts += [note for note in panel.attrs["notices"].splitlines() if note not in city.notices]
+    return ("warn" if len(parts) > 1 else "pass"), " ".join(parts)
+
+
+def wave_break(city, panel, *, lang) -> tuple[str, str]:
+    """Fails when a break touched another share of the treated than of the comparison areas; see `breaks`."""
+    _ = translator(lang).gettext
+    found, treated = breaks(city, panel), linear.contrasted(panel)
+    for wave, hit in found.items():
+        if not np.isclose(hit[treated].mean(), hit[~treated].mean()):
+            text = _(
+                "The break in wave {wave} touched {hit} of {treated} project areas and {hit_comparison} of {comparison} "
+                "comparison areas: a change of survey cannot be told from an effect."
+            )
+            counts = {"hit": hit[treated].sum(), "treated": treated.sum()}
+            counts |= {"hit_comparison": hit[~treated].sum(), "comparison": (~treated).sum()}
+            return "fail", text.format(wave=wave, **counts)
+    if not found:
+        text = _("No break and no change of mode or questionnaire is declared in these {n} waves.")
+        return "pass", text.format(n=panel.sizes["wave"])
+    waves, data = ", ".join(found), linear.summaries(panel)
+    order = list(panel["wave"].values)
+    for free, window in zip(data["free"], data["window"], strict=True):
+        if free.any() and window.any():
+            last, first = np.flatnonzero(free)[-1], np.flatnonzero(window)[0]
+            if any(last < order.index(wave) <= first for wave in found):
+                text = _(
+                    "The survey changed just when projects began to count (wave {waves}); it changed alike everywhere, "
+                    "but the effect then rests on both groups of areas answering the new survey alike."
+                )
+                return "warn", text.format(waves=waves)
+    text = _(
+        "The survey changed in wave {waves}, alike in project and comparison areas and not when projects began to count."
+    )
+    return "pass", text.format(waves=waves)
+
+
+def breaks(city, panel) -> dict[str, np.ndarray]:
+    """First wave of the panel after each break -> the areas it touched (bool by area); breaks of no area left out.
+
+    A break is declared (`known_break`, `break_areas`) or seen as a change of mode or questionnaire since the wave before.
+    """
+    areas, found = panel["area"].values, {}
+    texts = ["mode", "questionnaire_version", "break_areas"]
+    table = city.waves.assign(**city.waves.reindex(columns=texts).astype(object).fillna(""))
+    here = table["wave"].isin(panel["wave"].values).to_numpy()
+    for at in range(1, len(table)):
+        row, before = table.iloc[at], table.iloc[at - 1]
+        changed = any(
+            row[name] and before[name] and str(row[name]).casefold() != str(before[name]).casefold()
+            for name in ("mode", "questionnaire_version")
+        )
+        broken = row["known_break"] or row["break_areas"] or changed
+        if not (broken and here[:at].any() and here[at:].any()):
+            continue
+        only = [area.strip() for area in row["break_areas"].split(";") if area.strip()]
+        hit = np.isin(areas, only) if only else np.ones(len(areas), bool)
+        wave = str(table["wave"].iloc[at + here[at:].argmax()])
+        if hit.any():
+            found[wave] = found.get(wave, np.zeros(len(areas), bool)) | hit
+    return found
+
+
+def design_level(city, panel) -> int:
+    """Maryland scale: 5 chance decided, 4 several areas each side asked twice before, 3 before-after with comparison, else 2.
+
+    Source: Farrington, Gottfredson, Sherman and Welsh (2002), The Maryland Scientific Methods Scale; the numbers of
+    areas and waves that make a 4 are ours.
+    """
+    data = linear.summaries(panel)
+    treated, asked = data["treated"], data["free"].sum(1)
+    comparison = int((~treated & (asked >= 2)).sum())
+    usable = treated & data["window"].any(1)
+    if not comparison or not (usable & (asked >= 1)).any():
+        return 2
+    rows = city.projects[city.projects["project"].isin(panel["project"].values)]
+    rows = rows[rows["area"].isin(panel["area"].values)]
+    if "assignment" in rows and (rows["assignment"] == "random").all():
+        return 5
+    return 4 if (usable & (asked >= 2)).sum() >= 4 and comparison >= 4 else 3
+
+
+def design_grade(panel, level, *, lang) -> tuple[str, str]:
+    """The design level in words; warns below 3."""
+    _ = translator(lang).gettext
+    text = {
+        5: _(
+            "Design 5 of 5: chance decided which areas got a project (project areas: {treated}, others: {others})."
+        ),
+        4: _(
+            "Design 4 of 5: before and after in {treated} project areas and {others} others, asked at least twice before."
+        ),
+        3: _(
+            "Design 3 of 5: before and after, with other areas to compare with (project areas: {treated}, others: {others})."
+        ),
+        2: _(
+            "Design 2 of 5: there are no answers before and after both in project areas ({treated}) and in others ({others})."
+        ),
+    }[level]
+    treated = linear.contrasted(panel)
+    return ("pass" if level >= 3 else "warn"), text.format(treated=treated.sum(), others=(~treated).sum())
+
+
+def baseline_gap(panel, *, lang) -> tuple[str, str]:
+    """Percent unsafe before, treated minus comparison in the same waves; warns above 10 pp."""
+    _ = translator(lang).gettext
+    shares = before(panel)
+    if shares is None:
+        return "not possible", _(
+            "No wave tells how many felt unsafe before the projects, here and elsewhere."
+        )
+    gap = shares[0] - shares[1]
+    text = _(
+        "Before the projects {treated} % felt unsafe in project areas and {others} % in the others ({gap} points)."
+    )
+    text = text.format(treated=number(shares[0], lang), others=number(shares[1], lang), gap=points(gap, lang))
+    if abs(gap) <= FAR_APART:
+        return "pass", text
+    return "warn", text + " " + _(
+        "So far apart, much depends on the scale of comparison: see the check of the linear scale."
+    )
+
+
+def before(panel) -> tuple[float, float] | None:
+    """Percent unsafe in treated areas before and in comparison areas, waves weighted by the treated areas' answers."""
+    data = linear.summaries(panel)
+    n = panel["counts"].sum(("stratum", "answer")).transpose("area", "wave").values
+    known = data["free"] & np.isfinite(data["percent"])
+    shares, sizes = [], []
+    for group in (data["treated"], ~data["treated"]):
+        weight = np.where(known & group[:, None], n, 0.0)
+        shares.append((weight * np.nan_to_num(data["percent"])).sum(0) / np.maximum(weight.sum(0), 1e-9))
+        sizes.append(weight.sum(0))
+    both = (sizes[0] > 0) & (sizes[1] > 0)
+    if not both.any():
+        return None
+    return tuple(float(np.average(share[both], weights=sizes[0][both])) for share in shares)
