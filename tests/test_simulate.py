@@ -142,11 +142,14 @@ def test_every_project_has_a_wave_before_and_in_the_window_that_the_panel_sees(w
 
 
 def test_the_window_of_the_truth_is_the_window_of_the_panel():
-    city, _truth = draw_city(waves=7, seed=5)
-    panel = build_panel(city)
-    first = panel["exposure"].values.argmax(-1)
-    running = panel["exposure"].values.cumsum(-1)
-    assert (panel["window"].values == ((running > 0) & (running <= 2))).all() and first.max() >= 2
+    city, truth = draw_city(waves=7, seed=5)
+    panel, made = (
+        build_panel(city),
+        simulate.draw_world(truth["parameters"], np.random.SeedSequence(5).spawn(3)[0]),
+    )
+    assert made["window"].sum(("area", "wave")).values.tolist() == [4, 4, 4, 4], "two areas, two waves each"
+    np.testing.assert_array_equal(panel["window"].values, made["window"].values)
+    np.testing.assert_array_equal(panel["exposure"].values > 0, made["running"].values)
 
 
 def test_respondents_are_spread_evenly_and_projects_share_the_treated_areas():
