@@ -1,0 +1,277 @@
+"""From draws to answers: effects in percentage points of residents, kept as draws until one function summarises.
+
+The effect of projects in an area-wave is P(unsafe | as it was) - P(unsafe | the same without the projects' terms),
+everything else as drawn, shocks included (Puhani 2012; Wooldridge 2023): terms are removed from the linear predictor
+and transformed, predicted probabilities are never cross-differenced. Negative means fewer residents feel unsafe.
+"""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import expit
+
+from workbench.language import short, translator
+
+QUANTILES = {"lower50": 0.25, "upper50": 0.75, "lower90": 0.05, "upper90": 0.95}
+COLUMNS = [
+    "estimand", "project", "area", "item", "scale", "event_time", "category",
+    "mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_fall_minimum", "p_rise",
+]  # fmt: skip
+
+
+def att(panel, draws) -> xr.DataArray:
+    """Effect on residents of treated areas in the window, in pp, dims (chain, draw).
+
+    `draws` is a Dataset with `latent` and `delta` (and `strata`): the posterior, or anything of its form. Areas are
+    weighted by residents, an area's window waves equally.
+    """
+    return _mean_change(panel, draws, panel["window"].any("project"), _removed(panel, draws))
+
+
+def att_by(panel, draws, by) -> xr.DataArray:
+    """The same by "project", "area", "event_time" or "category"; dims (chain, draw, by).
+
+    By project only that project's own terms are removed; by event time every running wave counts, in or out of the
+    window; by category it is the change in the share of residents who give that answer.
+    """
+    window = panel["window"].any("project")
+    if by == "project":
+        parts = {p: _project(panel, draws, p, panel["window"].sel(project=p)) for p in panel["project"].values}
+    elif by == "area":
+        areas = [a for a in panel["area"].values if bool(window.sel(area=a).any())]
+        removed = _removed(panel, draws)
+        parts = {a: _mean_change(panel, draws, window & (panel["area"] == a), removed) for a in areas}
+    elif by == "event_time":
+        times = np.unique(panel["event_time"].values[panel["exposure"].values > 0])
+        parts = {int(t): _event(panel, draws, t) for t in times}
+    elif by == "category":
+        removed = _removed(panel, draws)
+        shift = [_mean_change(panel, draws, window, removed, above=k) for k in range(1, panel.sizes["category"])]
+        edges = [xr.zeros_like(shift[0]), *shift, xr.zeros_like(shift[0])]
+        levels = panel["category"].values
+        parts = {level: edges[k] - edges[k + 1] for k, level in enumerate(levels)}
+    else:
+        raise ValueError(f"by {by!r}: allowed are project, area, event_time, category")
+    return xr.concat(list(parts.values()), dim=pd.Index(list(parts), name=by), coords="minimal", compat="override")
+
+
+def latent_att(panel, draws, project=None) -> xr.DataArray:
+    """Mean of the removed terms on the logit scale over the window, weighted as `att`; dims (chain, draw)."""
+    window = panel["window"].any("project") if project is None else panel["window"].sel(project=project)
+    area, wave, weight = _cells(panel, window)
+    return (_removed(panel, draws, project).isel(area=area, wave=wave) * weight).sum("cell")
+
+
+def summarise(draws, *, minimum_pp=np.nan) -> dict:
+    """Mean, sd, 50 % and 90 % equal-tailed intervals, and the chances of a fall, a worthwhile fall and a rise."""
+    x = draws.stack(sample=("chain", "draw")).transpose(..., "sample").values
+    known = np.isfinite(minimum_pp)
+    return {
+        "mean": x.mean(-1), "sd": x.std(-1),
+        **{name: np.quantile(x, q, axis=-1) for name, q in QUANTILES.items()},
+        "p_fall": (x < 0).mean(-1), "p_fall_minimum": (x < -minimum_pp).mean(-1) if known else np.full(x.shape[:-1], np.nan),
+        "p_rise": (x > 0).mean(-1),
+    }  # fmt: skip
+
+
+def effects_table(panel, idata) -> pd.DataFrame:
+    """Every estimand as a tidy frame with the columns of effects.csv; pp unless `scale` says latent (logit)."""
+    return _table(panel, idata["posterior"].to_dataset(), ("project", "area", "event_time", "category"))
+
+
+def prior_effects(panel, idata) -> pd.DataFrame:
+    """Rows `att` and `att_by_project` of the same table under the prior of the effects, at this city's baseline."""
+    return _table(panel, prior_draws(panel, idata), ("project",))
+
+
+def prior_draws(panel, idata) -> xr.Dataset:
+    """Draws in which the effects come from their prior and all else, the world without projects, from the posterior."""
+    posterior = idata["posterior"].to_dataset()
+    without = posterior["latent"] - _removed(panel, posterior)
+    flat = without.stack(sample=("chain", "draw")).transpose("sample", "area", "wave").values
+    delta = idata["prior"]["delta"].values.reshape(-1, panel.sizes["effect"])
+    pick = np.random.default_rng(0).integers(0, len(flat), len(delta))
+    added = np.einsum("se,awe->saw", delta, panel["design"].transpose("area", "wave", "effect").values)
+    coords = {"area": panel["area"].values, "wave": panel["wave"].values, "effect": panel["effect"].values}
+    made = {
+        "latent": (("chain", "draw", "area", "wave"), (flat[pick] + added)[None]),
+        "delta": (("chain", "draw", "effect"), delta[None]),
+    }
+    for name in set(posterior) & {"strata", "cut"}:
+        values = posterior[name].stack(sample=("chain", "draw")).transpose("sample", ...)
+        made[name] = (("chain", "draw", *values.dims[1:]), values.values[pick][None])
+    return xr.Dataset(made, coords=coords)
+
+
+def trends(panel, idata) -> pd.DataFrame:
+    """Percent unsafe by group and wave: `series` observed, modelled, and for treated areas without the projects.
+
+    Areas weigh by residents; only area-waves with answers count. Columns group, series, wave, year, mean, lower50,
+    upper50, lower90, upper90; observed has a mean only.
+    """
+    draws = idata["posterior"].to_dataset()
+    removed, rows = _removed(panel, draws), []
+    for group, keep in (("treated", panel["treated"]), ("comparison", ~panel["treated"])):
+        for wave in panel["wave"].values:
+            here = keep & (panel["respondents"].sel(wave=wave) > 0)
+            if not bool(here.any()):
+                continue
+            seen = panel["share_unsafe"].sel(wave=wave).where(here)
+            residents = panel["population"].sum("stratum").where(seen.notnull())
+            base = {"group": group, "wave": wave, "year": float(panel["year"].sel(wave=wave))}
+            if bool(seen.notnull().any()):
+                share = float((100 * seen * residents).sum() / residents.sum())
+                rows.append(base | {"series": "observed", "mean": share})
+            at = here & (panel["wave"] == wave)
+            rows.append(base | {"series": "modelled"} | _interval(_level(panel, draws, at, 0 * removed)))
+            if group == "treated":
+                rows.append(base | {"series": "without"} | _interval(_level(panel, draws, at, removed)))
+    order = ["group", "series", "wave", "year", "mean", "lower50", "upper50", "lower90", "upper90"]
+    return pd.DataFrame(rows).reindex(columns=order)
+
+
+def evaluate_verdict_inputs(panel, idata, *, lang) -> dict:
+    """What the verdict reads: `att`, `by_project` (summaries with the chances of a worthwhile rise and of no
+    worthwhile change, also under the other prior where it was fitted, and the prior sd), and `needed`."""
+    draws, prior = idata["posterior"].to_dataset(), prior_draws(panel, idata)
+    other = idata["other_prior"].to_dataset() if "other_prior" in idata.children else {}
+    minimum = float(panel.attrs["minimum_pp"])
+    own = dict(zip(panel["project"].values, project_minimum(panel), strict=True))
+    projects, prior_projects = att_by(panel, draws, "project"), att_by(panel, prior, "project")
+    inputs = {
+        "att": _inputs(att(panel, draws), att(panel, prior), minimum, other.get("att")),
+        "by_project": {
+            p: _inputs(
+                projects.sel(project=p),
+                prior_projects.sel(project=p),
+                own[p],
+                other["att_by_project"].sel(project=p) if other else None,
+            )
+            for p in panel["project"].values
+        },
+    }
+    return inputs | {"needed": needed(panel, inputs["att"], lang=lang)}
+
+
+def project_minimum(panel) -> np.ndarray:
+    """Smallest worthwhile effect per project in pp: its own, where it states one, else the evaluation's."""
+    own = panel["project_minimum"].values
+    return np.where(np.isnan(own), panel.attrs["minimum_pp"], own)
+
+
+def needed(panel, summary, *, lang) -> str:
+    """What would settle an open question: the number of treated areas at which a change of the minimum size shows.
+
+    The data's own spread is the posterior's with the prior's taken out, 1/sd^2 = 1/posterior - 1/prior, and shrinks
+    with the root of the number of treated areas. P(fall) reaches 95 % when the minimum is 1.645 of it.
+    """
+    translate = translator(lang)
+    information = 1 / summary["sd"] ** 2 - 1 / summary["prior_sd"] ** 2
+    treated, minimum = int(panel["treated"].sum()), panel.attrs["minimum_pp"]
+    target = (1.645 / minimum) ** 2
+    if information < 0.05 * target or treated * target / information > 20 * treated:
+        text = translate.gettext(
+            "These data say almost nothing about a change of {minimum} points; what would be needed is many more "
+            "project areas ({n} now), or results pooled with other cities."
+        )
+        return text.format(minimum=short(minimum, lang), n=treated)
+    areas = int(np.ceil(treated * target / information))
+    text = translate.gettext(
+        "To tell a change of {minimum} points from none, about {areas} project areas like these would be needed "
+        "({n} now), or as much information from further waves or other cities."
+    )
+    return text.format(minimum=short(minimum, lang), areas=max(areas, treated + 1), n=treated)
+
+
+def _inputs(draws, prior, minimum, other) -> dict:
+    summary = {name: float(value) for name, value in summarise(draws, minimum_pp=minimum).items()}
+    summary["p_rise_minimum"] = float((draws > minimum).mean())
+    summary["p_within_minimum"] = float((abs(draws) < minimum).mean())
+    if other is not None:
+        summary["p_within_minimum_wide"] = float((abs(other) < minimum).mean())
+    return summary | {"prior_sd": float(prior.std())}
+
+
+def _table(panel, draws, by) -> pd.DataFrame:
+    minimum = float(panel.attrs["minimum_pp"])
+    own = dict(zip(panel["project"].values, project_minimum(panel), strict=True))
+    rows = [{"estimand": "att", "scale": "pp"} | summarise(att(panel, draws), minimum_pp=minimum)]
+    rows.append({"estimand": "att", "scale": "latent"} | summarise(latent_att(panel, draws)))
+    for dim in by:
+        values = att_by(panel, draws, dim)
+        for key in values[dim].values:
+            size = own[key] if dim == "project" else minimum
+            summary = summarise(values.sel({dim: key}), minimum_pp=size)
+            rows.append({"estimand": f"att_by_{dim}", dim: key, "scale": "pp"} | summary)
+            if dim == "project":
+                latent = summarise(latent_att(panel, draws, key))
+                rows.append({"estimand": "att_by_project", dim: key, "scale": "latent"} | latent)
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS).assign(item=panel.attrs["item"])
+    table["event_time"] = table["event_time"].astype("Int64")
+    numbers = COLUMNS[COLUMNS.index("mean") :]
+    return table.assign(**{name: table[name].astype(float) for name in numbers})
+
+
+def _interval(draws) -> dict:
+    summary = summarise(draws)
+    return {name: float(summary[name]) for name in ("mean", *QUANTILES)}
+
+
+def _removed(panel, draws, project=None) -> xr.DataArray:
+    """The projects' terms of the linear predictor (chain, draw, area, wave): all, or one project's."""
+    design = panel["design"]
+    if project is not None:
+        number = list(panel["project"].values).index(project)
+        design = design.where(panel["effect_project"] == number, 0.0)
+    return xr.dot(draws["delta"].drop_vars("effect"), design.drop_vars("effect"), dim="effect")
+
+
+def _project(panel, draws, project, cells) -> xr.DataArray:
+    return _mean_change(panel, draws, cells, _removed(panel, draws, project))
+
+
+def _event(panel, draws, time) -> xr.DataArray:
+    """Change at one event time: projects in turn, weighted by the residents of their areas."""
+    at = (panel["event_time"] == time) & (panel["exposure"] > 0)
+    residents = panel["population"].sum("stratum")
+    total, weight = 0.0, 0.0
+    for project in panel["project"].values:
+        cells = at.sel(project=project)
+        if bool(cells.any()):
+            size = float((residents * cells.any("wave")).sum())
+            total = total + size * _project(panel, draws, project, cells)
+            weight += size
+    return total / weight
+
+
+def _cells(panel, where):
+    """Positions of the chosen area-waves and their weights: residents of the area over its number of waves."""
+    chosen = where.transpose("area", "wave").values.astype(bool)
+    area, wave = np.nonzero(chosen)
+    residents = panel["population"].sum("stratum").values
+    weight = (residents / np.maximum(chosen.sum(1), 1))[area]
+    as_cell = [xr.DataArray(x, dims="cell") for x in (area, wave, weight / weight.sum())]
+    return as_cell
+
+
+def _mean_change(panel, draws, where, removed, above=None) -> xr.DataArray:
+    """Weighted mean over area-waves and strata of the change in P(answer >= `above`) in pp; default the unsafe cut."""
+    return _level(panel, draws, where, 0 * removed, above) - _level(panel, draws, where, removed, above)
+
+
+def _level(panel, draws, where, removed, above=None) -> xr.DataArray:
+    """P(answer >= `above`) in percent with `removed` taken out of the linear predictor; dims (chain, draw)."""
+    area, wave, weight = _cells(panel, where)
+    eta = (draws["latent"] - removed).isel(area=area, wave=wave)
+    unsafe = panel.attrs["unsafe_index"]
+    if above is not None and above != unsafe:
+        eta = eta - draws["cut"].isel(threshold=above - 1)
+    if "strata" not in draws:
+        return 100 * (expit(eta) * weight).sum("cell")
+    composition = panel["population"].isel(area=area)
+    composition = composition / composition.sum("stratum")
+    total = 0.0
+    for stratum in panel["stratum"].values:  # one stratum at a time keeps a large city in memory
+        share = expit(eta + draws["strata"].sel(stratum=stratum))
+        total = total + (share * weight * composition.sel(stratum=stratum)).sum("cell")
+    return 100 * total

@@ -1,0 +1,201 @@
+"""M1, perceived insecurity: an ordinal difference-in-differences with staggered starts.
+
+    P(answer <= k)             = logistic(threshold[k] - eta),   threshold[unsafe cut] = 0
+    eta[area, wave, stratum]   = latent[area, wave] + strata[stratum]
+    latent[area, wave]         = level[cohort] + area + wave + shock[area, wave] + sum(design * delta)
+    area ~ N(0, sd_area)         shock ~ AR(1) over waves with scale sd_shock and correlation rho
+    delta[project, event time] = mu + tau * project + sd_event * deviation        (logit scale)
+
+What makes it causal: without the project, the treated areas' latent index would have moved in parallel with that of
+the areas not (yet) treated, apart from shocks that treat both groups alike; nobody changed before the announcement;
+one area's project does not change its comparison areas. Levels are free by cohort (never treated, and each start
+wave), so that a standing gap between treated and comparison areas cannot leak into `delta`.
+
+The likelihood works on counts per cell and answer, exactly: with z[k] = threshold[k] - eta,
+
+    log L = sum_k up[k] z[k] - (up[k] + lo[k]) softplus(z[k])  +  sum over answers between two thresholds of
+            n log(1 - exp(-(threshold[upper] - threshold[lower])))
+
+where up[k] counts the answers whose upper bound is threshold k and lo[k] those whose lower bound it is. An answer
+that covers several categories (a wave that publishes only "often/always") is just an answer with other bounds.
+"""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+PRIORS = {"sceptical": 0.17, "wide": 0.34, "flat": 10.0}
+"""Scale of project effects on the logit. 0.17 lets 95 % of projects lie within about -8 to +10 percentage points at a
+base of 24 % unsafe and within -3 to +5 at 6-9 %; 0.34 is twice as open; 10 leaves the likelihood alone."""
+
+
+def build_model(panel, *, prior="sceptical", rho=None, whiten=True, keep_empty=False, common_level=False):
+    """A PyMC model of one panel (see `workbench.panel.build_panel`).
+
+    `prior` names the scale of project effects in `PRIORS`; "flat" gives every project and event time its own
+    coefficient. `rho` fixes the shock correlation between waves one median gap apart (with fewer than four waves it
+    cannot be learned); None gives it a Beta(2, 2). `whiten` chooses the parametrisation (see `_latent`); without it
+    the model is the plain non-centred one, from which the prior can be drawn. `keep_empty` keeps cells without
+    answers, so that data sets of one design share a compiled function. `common_level` drops the free cohort levels:
+    for showing what they are for, never for an evaluation.
+    """
+    data = _arrays(panel, keep_empty=keep_empty, common_level=common_level)
+    coords = {d: panel[d].values for d in ("area", "wave", "stratum", "effect", "project")}
+    coords |= {"cohort": data.pop("cohort_names"), "threshold": data.pop("threshold_names")}
+    with pm.Model(coords=coords) as model:
+        given = {name: pm.Data(name, value) for name, value in data.items()}
+        threshold = _thresholds(coords["threshold"], data["unsafe_cut"])
+        effect = pt.tensordot(given["design"], _delta(panel, given, prior=prior), axes=[[2], [0]])
+        latent = _latent(given, effect, rho=rho, whiten=whiten)
+        strata = pm.ZeroSumNormal("strata", 0.5, dims="stratum") if len(coords["stratum"]) > 1 else pt.zeros(1)
+        eta = latent[given["cell_area"], given["cell_wave"]] + strata[given["cell_stratum"]]
+        pm.Potential("answers", log_likelihood(threshold, eta, given))
+    return model
+
+
+def log_likelihood(threshold, eta, given):
+    """Log-probability of the counts, summed; `eta` per cell, `threshold` increasing. Multinomial constants left out.
+
+    exp(threshold - eta) is an outer product, so that a cell costs one logarithm per threshold and no exponential.
+    """
+    up, both = given["up"], given["up"] + given["lo"]
+    linear = pt.dot(up.sum(0), threshold) - pt.dot(up.sum(1), eta)
+    softplus = pt.log1p(pt.exp(-eta)[:, None] * pt.exp(threshold)[None, :])
+    gap = threshold[given["inner_upper"]] - threshold[given["inner_lower"]]
+    return linear - pt.sum(both * softplus) + pt.sum(given["inner_total"] * pt.log1mexp(-gap))
+
+
+def _thresholds(names, unsafe_cut):
+    """Increasing thresholds, zero where answers start to count as unsafe; neighbours a log-normal(0, 1) gap apart."""
+    if len(names) == 1:
+        return pt.zeros(1)
+    gap = pm.LogNormal("gap", 0, 1, shape=len(names) - 1)
+    steps = pt.concatenate([pt.zeros(1), pt.cumsum(gap)])
+    return pm.Deterministic("cut", steps - steps[int(unsafe_cut)], dims="threshold")
+
+
+def _delta(panel, given, *, prior):
+    """Effects per project and event time (dim effect), on the logit; negative means fewer residents feel unsafe."""
+    scale = PRIORS[prior]
+    if prior == "flat":
+        return pm.Normal("delta", 0, scale, dims="effect")
+    scale = pm.Data("prior_scale", scale)
+    mu = pm.Deterministic("mu", scale * pm.Normal("mu_raw", 0, 1))
+    tau = pm.Deterministic("tau", scale * _half_normal("tau_raw"))
+    sd_event = pm.Deterministic("sd_event", scale / 2 * _half_normal("sd_event_raw"))
+    project = pm.Normal("project_raw", 0, 1, dims="project")
+    event = pm.Normal("event_raw", 0, 1, dims="effect")
+    pooled = mu + tau * project[given["effect_project"]] + sd_event * event
+    # Before full start and after a stop an effect may be anything between none and all: its own, not pooled.
+    return pm.Deterministic("delta", pt.where(given["effect_pooled"], pooled, scale * event), dims="effect")
+
+
+def _half_normal(name):
+    """HalfNormal(1) as a function of a standard normal `name`: unlike a log scale it has no sharp edge or long tail."""
+    return np.sqrt(2) * pt.erfinv(pt.erfc(-pm.Normal(name, 0, 1) / np.sqrt(2)) / 2)
+
+
+def _latent(given, effect, *, rho, whiten):
+    """Area-wave index (area, wave) whose coordinates NUTS sees are close to independent standard normals.
+
+    Given the scales, area + shock of one area are `C v` with `v` standard normal. With few answers `v` is what to
+    sample (non-centred); with many, the latent index itself (centred). The working response and its information per
+    area-wave give the Gaussian that lies between: v = K^-T (K^-1 C' W (y - mean) + z), K K' = I + C' W C. The term
+    added to the log-density makes the change of variables exact, whatever the quality of that approximation.
+    """
+    sd_area = pm.Deterministic("sd_area", 0.7 * _half_normal("sd_area_raw"))
+    sd_shock = pm.Deterministic("sd_shock", 0.17 * _half_normal("sd_shock_raw"))
+    rho = pm.Beta("rho", 2, 2) if rho is None else pm.Data("rho_fixed", float(rho))
+    level = pm.Normal("level", 0, 1.5, dims="cohort")
+    wave = pm.ZeroSumNormal("wave_effect", 1.0, dims="wave") if len(pm.modelcontext(None).coords["wave"]) > 1 else 0.0
+    mean = level[given["area_cohort"]][:, None] + wave + effect
+    z = pm.Normal("z", 0, 1, dims=("area", "wave"))
+    # 0 ** 0 has no gradient: an exact zero correlation is nudged.
+    power = pt.exp(given["lag"] * pt.log(pt.maximum(rho, 1e-6)))
+    covariance = sd_area**2 + sd_shock**2 * power + 1e-9 * pt.eye(given["lag"].shape[0])
+    scale = pt.linalg.cholesky(covariance)
+    if not whiten:
+        return pm.Deterministic("latent", mean + z @ scale.T, dims=("area", "wave"))
+    weighted = given["information"][:, :, None] * scale[None]
+    inner = pt.eye(given["lag"].shape[0])[None] + pt.matmul(scale.T[None], weighted)
+    root = pt.linalg.cholesky(inner)
+    pull = pt.matmul((given["information"] * (given["working"] - mean))[:, None, :], scale[None])[:, 0]
+    half = pt.linalg.solve_triangular(root, pull[..., None], lower=True, b_ndim=2)[..., 0]
+    v = pt.linalg.solve_triangular(pt.swapaxes(root, 1, 2), (half + z)[..., None], lower=False, b_ndim=2)[..., 0]
+    log_det = pt.sum(pt.log(pt.diagonal(root, axis1=1, axis2=2)))
+    pm.Potential("change_of_variables", 0.5 * pt.sum(z**2) - 0.5 * pt.sum(v**2) - log_det)
+    return pm.Deterministic("latent", mean + v @ scale.T, dims=("area", "wave"))
+
+
+def _arrays(panel, *, keep_empty, common_level):
+    """Everything the model reads from the panel, as plain arrays in a fixed dim order."""
+    counts = panel["counts"].transpose("area", "wave", "stratum", "answer").values
+    lower, upper = panel["lower"].values, panel["upper"].values
+    cuts = panel.sizes["category"] - 1
+    up = np.stack([counts[..., upper == k].sum(-1) for k in range(cuts)], axis=-1)
+    lo = np.stack([counts[..., lower == k + 1].sum(-1) for k in range(cuts)], axis=-1)
+    cell = np.nonzero(np.ones(counts.shape[:3], bool) if keep_empty else counts.sum(-1) > 0)
+    inner = (lower > 0) & (upper < cuts)
+    working, information = working_response(panel)
+    cohorts, area_cohort = np.unique(panel["cohort"].values, return_inverse=True)
+    if common_level:
+        cohorts, area_cohort = np.array(["all"]), np.zeros_like(area_cohort)
+    years = panel["year"].values
+    lag = np.abs(years[:, None] - years[None, :]) / (np.median(np.diff(years)) if len(years) > 1 else 1.0)
+    return {
+        "up": up[cell], "lo": lo[cell],
+        "cell_area": cell[0], "cell_wave": cell[1], "cell_stratum": cell[2],
+        "inner_lower": lower[inner] - 1, "inner_upper": upper[inner],
+        "inner_total": counts.sum((0, 1, 2))[inner],
+        "unsafe_cut": int(panel.attrs["unsafe_index"]) - 1,
+        "design": panel["design"].transpose("area", "wave", "effect").values.astype(float),
+        "effect_project": panel["effect_project"].values.astype(int),
+        "effect_pooled": panel["effect_pooled"].values.astype(bool),
+        "area_cohort": area_cohort, "lag": lag, "working": working, "information": information,
+        "cohort_names": cohorts, "threshold_names": panel["category"].values[1:],
+    }  # fmt: skip
+
+
+def working_response(panel, *, steps=25):
+    """Estimate and information of the latent index per area-wave (area, wave), thresholds and strata aside.
+
+    Thresholds come from the pooled answers; each area-wave is then a one-parameter ordinal regression, solved by
+    Fisher scoring under a N(pooled, 1) prior that keeps 0 % and 100 % finite. Information is 0 where nobody was asked.
+    """
+    counts = panel["counts"].sum("stratum").transpose("area", "wave", "answer").values
+    lower, upper = panel["lower"].values, panel["upper"].values
+    cut = pooled_thresholds(panel)
+    bound = np.concatenate([[-np.inf], cut, [np.inf]])
+    latent = np.zeros(counts.shape[:2])
+    total = counts.sum(-1)
+    for _ in range(steps):
+        left = _expit(bound[lower][None, None] - latent[..., None])
+        right = _expit(bound[upper + 1][None, None] - latent[..., None])
+        # d log(right - left) / d latent = left + right - 1 for a logistic; the rest is the expected information.
+        score = (counts * (left + right - 1.0)).sum(-1) - latent
+        listed = counts > 0
+        information = total * _expected(left, right, listed) if listed.any() else np.zeros_like(latent)
+        latent = latent + score / (information + 1.0)
+    return latent, information
+
+
+def _expected(left, right, listed):
+    """Fisher information per answer of the latent index, over the classes that the wave lists."""
+    listed = listed.any(0, keepdims=True)
+    probability = np.where(listed, np.clip(right - left, 1e-12, 1.0), 0.0)
+    return (probability * (left + right - 1.0) ** 2).sum(-1)
+
+
+def pooled_thresholds(panel):
+    """Thresholds (category - 1) from the answers of waves that list every category, zero at the unsafe cut."""
+    counts = panel["counts"].sum(("area", "wave", "stratum")).values
+    lower, upper = panel["lower"].values, panel["upper"].values
+    cuts = panel.sizes["category"] - 1
+    below = np.array([counts[upper <= k].sum() for k in range(cuts)]) + 0.5
+    above = np.array([counts[lower > k].sum() for k in range(cuts)]) + 0.5
+    cut = np.maximum.accumulate(np.log(below / above) + 1e-3 * np.arange(cuts))
+    return cut - cut[int(panel.attrs["unsafe_index"]) - 1]
+
+
+def _expit(x):
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
