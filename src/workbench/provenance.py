@@ -12,7 +12,7 @@ from pathlib import Path
 import workbench
 from workbench import paths
 
-PACKAGES = ("pymc", "arviz", "numpyro", "jax", "numpy", "pandas")
+PACKAGES = ("pymc", "arviz", "nutpie", "jax", "numpy", "pandas")
 CODE_SUFFIXES = {".py", ".po", ".toml", ".j2", ".json", ".css", ".html", ".svg"}
 
 
