@@ -90,7 +90,7 @@ def test_a_model_imports_nothing_of_ours():
 def test_nothing_grows_past_its_bound():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert {path.name: n for path, n in lines.items() if n > 350} == {}
-    assert sum(lines.values()) <= 5000
+    assert sum(lines.values()) <= 7000
     assert len(PAGE.splitlines()) <= 110
 
 

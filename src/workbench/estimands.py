@@ -98,6 +98,7 @@ def prior_draws(panel, idata) -> xr.Dataset:
         "delta": (("chain", "draw", "effect"), delta[None]),
     }
     for name in set(posterior) & {"strata", "cut"}:
+        coords |= {d: posterior[d].values for d in posterior[name].dims[2:]}
         values = posterior[name].stack(sample=("chain", "draw")).transpose("sample", ...)
         made[name] = (("chain", "draw", *values.dims[1:]), values.values[pick][None])
     return xr.Dataset(made, coords=coords)

@@ -4,7 +4,12 @@ PyMC defines the model, JAX compiles its log-density, nutpie samples. Compiling 
 takes about 2 s, where NumPyro's compiled sampler takes 10 to 20 and nutpie's numba back end over 100 (benchmarks/).
 """
 
+import os
 import time
+import warnings
+
+# Read when JAX starts: the arrays are small, and threads inside a call cost more than they bring.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import arviz as az
 import jax
@@ -38,12 +43,14 @@ def jax_function(model, outputs):
     given = [given[v] for v in shared if v.name in names]
     fgraph = FunctionGraph(inputs=[*model.value_vars, *given], outputs=graph, clone=True)
     mode.JAX.optimizer.rewrite(fgraph)
-    compiled = jax_funcify(fgraph)
+    with warnings.catch_warnings():  # assertions on shapes, which JAX cannot trace
+        warnings.filterwarnings("ignore", message="Skipping ", category=UserWarning)
+        compiled = jax_funcify(fgraph)
     order = [v.name for v in model.value_vars]
     return lambda values, data: compiled(*(values[n] for n in order), *(data[n] for n in names))
 
 
-def sampler(model, *, draws=1000, tune=400, chains=4, target_accept=0.9):
+def sampler(model, *, draws=800, tune=300, chains=4, target_accept=0.75):
     """A function (seed, **data) -> xr.DataTree of draws; it compiles at its first call only.
 
     `data` replaces pm.Data of the model by arrays of the same shape: another city, half the answers, another prior.
@@ -54,7 +61,11 @@ def sampler(model, *, draws=1000, tune=400, chains=4, target_accept=0.9):
     outputs = jax_function(model, kept)
     start, unravel = ravel_pytree({k: np.asarray(v, float) for k, v in model.initial_point().items()})
     default = {v.name: v.get_value() for v in model.data_vars}
-    gradient = jax.jit(jax.value_and_grad(lambda x, data: logp(unravel(x), data)[0]))
+
+    def density(x, data):
+        value, slope = jax.value_and_grad(lambda x: logp(unravel(x), data)[0])(x)
+        return jax.numpy.concatenate([value[None], slope])  # one array: a call costs more than the arithmetic
+
     transform = jax.jit(jax.vmap(jax.vmap(lambda x, data: outputs(unravel(x), data), (0, None)), (0, None)))
 
     def sample(seed, **data):
@@ -63,10 +74,11 @@ def sampler(model, *, draws=1000, tune=400, chains=4, target_accept=0.9):
             raise KeyError(f"the model has no data {sorted(unknown)}; it has {sorted(default)}")
         values = {name: jax.numpy.asarray(data.get(name, default[name])) for name in default}
         began = time.perf_counter()
-        jax.block_until_ready(gradient(start, values))
+        # Data as constants of the compiled function: passing them at each call costs more than compiling again.
+        gradient = jax.jit(lambda x: density(x, values)).lower(start).compile()
         compiled = time.perf_counter()
         raw = nutpie.sample(
-            _compiled(gradient, values, np.asarray(start)), draws=draws, tune=tune, chains=chains, seed=seed,
+            _compiled(gradient, np.asarray(start)), draws=draws, tune=tune, chains=chains, seed=seed,
             target_accept=target_accept, progress_bar=False, save_warmup=False,
         )  # fmt: skip
         found = transform(raw["posterior"]["x"].values, values)
@@ -79,12 +91,12 @@ def sampler(model, *, draws=1000, tune=400, chains=4, target_accept=0.9):
     return sample
 
 
-def _compiled(gradient, values, start):
+def _compiled(gradient, start):
     """nutpie's view of a log-density: value and gradient at a point, and starting points around the model's own."""
 
     def density(x, **_):
-        value, slope = gradient(x, values)
-        return float(value), np.asarray(slope)
+        both = np.asarray(gradient(x))
+        return both[0], both[1:]
 
     return from_pyfunc(
         len(start), lambda: density, lambda *_: lambda x, **_: {"x": np.array(x)},
@@ -103,7 +115,7 @@ def _tree(model, posterior, stats, attrs) -> xr.DataTree:
     return tree
 
 
-def fit(panel, model, *, draws=1000, tune=400, chains=4, seed=2026) -> xr.DataTree:
+def fit(panel, model, *, draws=800, tune=300, chains=4, seed=2026) -> xr.DataTree:
     """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs.
 
     A fit whose diagnostics fail is repeated once, with twice the draws and smaller steps (attrs `reruns`); what then
@@ -117,7 +129,7 @@ def fit(panel, model, *, draws=1000, tune=400, chains=4, seed=2026) -> xr.DataTr
         if _sound(diagnostics(idata)) or draws * chains < ESS:
             break
         spent = {k: v for k, v in idata.attrs.items() if k.startswith("seconds")}
-        sample = sampler(model, draws=2 * draws, tune=2 * tune, chains=chains, target_accept=0.9 + 0.06 * rerun)
+        sample = sampler(model, draws=2 * draws, tune=2 * tune, chains=chains, target_accept=(0.9, 0.97)[rerun - 1])
         idata = _with_att(panel, sample(seed + rerun))
         idata.attrs |= {k: idata.attrs[k] + v for k, v in spent.items()} | {"reruns": rerun}
     idata["prior"] = xr.DataTree(_prior_delta(model, seed=seed))
@@ -133,9 +145,8 @@ def fit(panel, model, *, draws=1000, tune=400, chains=4, seed=2026) -> xr.DataTr
 
 def diagnostics(idata) -> dict:
     """Worst rank R-hat, bulk and tail ESS over all sampled parameters and the ATT, and the number of divergences."""
-    posterior = idata["posterior"].to_dataset()
-    # A coordinate that cannot vary (a lone stratum, a zero) has no R-hat; everything sampled varies.
-    varies = posterior[[v for v in posterior if float(posterior[v].std()) > 0]]
+    # Thresholds hold a fixed zero, which has no R-hat; the gaps between them are what is sampled.
+    varies = idata["posterior"].to_dataset().drop_vars("cut", errors="ignore")
     worst = {
         "rhat_max": max(float(x.max()) for x in az.rhat(varies).data_vars.values()),
         "ess_bulk_min": min(float(x.min()) for x in az.ess(varies, method="bulk").data_vars.values()),
@@ -169,7 +180,7 @@ def _what_if(panel, model, idata, sample, *, seed):
             counts = {k: factor * given[k] for k in ("up", "lo", "inner_total", "information")}
             _note(panel, idata, sample(seed, **counts), label)
     if panel.sizes["wave"] < 4:
-        fixed = sampler(build_model(panel, prior=idata.attrs["prior"], rho=0.5), draws=500, tune=500)
+        fixed = sampler(build_model(panel, prior=idata.attrs["prior"], rho=0.5), draws=400)
         for label, rho in (("rho_0", 0.0), ("rho_05", 0.5), ("rho_09", 0.9)):
             _note(panel, idata, fixed(seed, rho_fixed=np.asarray(rho)), label)
     if idata.attrs["prior"] in ("sceptical", "wide") and _maybe_no_change(panel, idata):

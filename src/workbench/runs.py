@@ -7,6 +7,7 @@ folder beside its target, and status.json, written last, is the only word on how
 import hashlib
 import importlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -114,6 +115,8 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
             say(place["section"])
 
     say("starting the notebook")
+    # Its own reading of the parameters cell warns about what `parameters` has already accepted.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     # The report's packages take seconds to import; meanwhile this process would only wait for the kernel.
     threading.Thread(target=importlib.import_module, args=("workbench.report",), daemon=True).start()
     try:
