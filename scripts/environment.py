@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Where conda-forge spells it otherwise: it has no extras, so an extra becomes a package of its own.
-CONDA_NAMES = {"h5netcdf[h5py]": ("h5netcdf", "h5py"), "pandera[pandas]": ("pandera-pandas",)}
+CONDA_NAMES = {"h5netcdf[h5py]": ("h5netcdf", "h5py")}
 
 
 def conda_lines(requirement: str) -> list[str]:

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "workbench"
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = {"pymc", "pytensor", "jax", "numpyro", "arviz", "xarray", "matplotlib", "seaborn", "papermill", "nbconvert"}
-HEAVY |= {"nbformat", "pandera", "pandas", "scipy", "numpy", "openpyxl", "nutpie", "jupyterlab"}
+HEAVY = {"pymc", "pytensor", "jax", "arviz", "xarray", "matplotlib", "seaborn", "papermill", "nbconvert"}
+HEAVY |= {"nbformat", "pandas", "scipy", "numpy", "openpyxl", "nutpie", "jupyterlab"}
 
 
 def table() -> dict[str, int]:

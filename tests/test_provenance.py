@@ -84,6 +84,6 @@ def test_a_write_that_fails_half_way_keeps_the_old_content(tmp_path, monkeypatch
 
 def test_versions_name_what_computes():
     found = provenance.versions()
-    assert set(found) == {"python", "pymc", "arviz", "numpyro", "jax", "numpy", "pandas", "workbench"}
+    assert set(found) == {"python", "pymc", "arviz", "nutpie", "jax", "numpy", "pandas", "workbench"}
     assert found["numpy"] == np.__version__
     assert "absent" not in found.values()
