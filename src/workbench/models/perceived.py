@@ -36,12 +36,12 @@ def build_model(panel, *, prior="sceptical", rho=None, whiten=True, keep_empty=F
     coefficient. `rho` fixes the shock correlation between waves one median gap apart (with fewer than four waves it
     cannot be learned); None gives it a Beta(2, 2). `whiten` chooses the parametrisation (see `_latent`); without it
     the model is the plain non-centred one, from which the prior can be drawn. `keep_empty` keeps cells without
-    answers, so that data sets of one design share a compiled function. `common_level` drops the free cohort levels:
+    answers, so that cities of one design share a compiled function (`model_data` gives the arrays of each). `common_level` drops the free cohort levels:
     for showing what they are for, never for an evaluation.
     """
-    data = _arrays(panel, keep_empty=keep_empty, common_level=common_level)
+    data = model_data(panel, keep_empty=keep_empty, common_level=common_level)
     coords = {d: panel[d].values for d in ("area", "wave", "stratum", "effect", "project")}
-    coords |= {"cohort": data.pop("cohort_names"), "threshold": data.pop("threshold_names")}
+    coords |= {"cohort": _cohorts(panel, common_level)[0], "threshold": panel["category"].values[1:]}
     with pm.Model(coords=coords) as model:
         given = {name: pm.Data(name, value) for name, value in data.items()}
         threshold = _thresholds(coords["threshold"], data["unsafe_cut"])
@@ -127,8 +127,8 @@ def _latent(given, effect, *, rho, whiten):
     return pm.Deterministic("latent", mean + v @ scale.T, dims=("area", "wave"))
 
 
-def _arrays(panel, *, keep_empty, common_level):
-    """Everything the model reads from the panel, as plain arrays in a fixed dim order."""
+def model_data(panel, *, keep_empty=False, common_level=False) -> dict:
+    """Everything the model reads from a panel, by the names of its pm.Data: arrays in a fixed dim order."""
     counts = panel["counts"].transpose("area", "wave", "stratum", "answer").values
     lower, upper = panel["lower"].values, panel["upper"].values
     cuts = panel.sizes["category"] - 1
@@ -137,9 +137,6 @@ def _arrays(panel, *, keep_empty, common_level):
     cell = np.nonzero(np.ones(counts.shape[:3], bool) if keep_empty else counts.sum(-1) > 0)
     inner = (lower > 0) & (upper < cuts)
     working, information = working_response(panel)
-    cohorts, area_cohort = np.unique(panel["cohort"].values, return_inverse=True)
-    if common_level:
-        cohorts, area_cohort = np.array(["all"]), np.zeros_like(area_cohort)
     years = panel["year"].values
     lag = np.abs(years[:, None] - years[None, :]) / (np.median(np.diff(years)) if len(years) > 1 else 1.0)
     return {
@@ -151,9 +148,15 @@ def _arrays(panel, *, keep_empty, common_level):
         "design": panel["design"].transpose("area", "wave", "effect").values.astype(float),
         "effect_project": panel["effect_project"].values.astype(int),
         "effect_pooled": panel["effect_pooled"].values.astype(bool),
-        "area_cohort": area_cohort, "lag": lag, "working": working, "information": information,
-        "cohort_names": cohorts, "threshold_names": panel["category"].values[1:],
+        "area_cohort": _cohorts(panel, common_level)[1], "lag": lag, "working": working, "information": information,
     }  # fmt: skip
+
+
+def _cohorts(panel, common_level):
+    """Names of the cohorts and each area's position among them."""
+    if common_level:
+        return np.array(["all"]), np.zeros(panel.sizes["area"], int)
+    return np.unique(panel["cohort"].values, return_inverse=True)
 
 
 def working_response(panel, *, steps=25):
