@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import xarray as xr
 
 from workbench import manifest as manifests
 from workbench.cities import list_cities, load_city, write_city, write_processed
 from workbench.errors import ParameterError, SchemaError
+from workbench.panel import build_panel
 from workbench.schema import Faults
 
 
@@ -234,9 +236,13 @@ def test_writing_a_faulty_city_leaves_nothing_and_a_citys_own_folder_is_never_re
 
 def test_processed_tables_carry_the_data_hash(city_files, write_city_files, tmp_path):
     city = load_city("town", raw=write_city_files(city_files))
-    folder = write_processed(city, tmp_path / "processed")
+    panel = build_panel(city)
+    folder = write_processed(city, tmp_path / "processed", panel=panel)
     assert city.data_hash in (folder / "city.json").read_text()
     assert len(pd.read_csv(folder / "respondents.csv")) == 48
+    with xr.open_dataset(folder / "panel.nc", engine="h5netcdf") as kept:
+        xr.testing.assert_identical(kept.load(), panel)
+        assert kept.attrs["data_hash"] == city.data_hash
 
 
 def test_the_worked_example_in_the_documentation_is_a_valid_manifest(tmp_path):

@@ -33,7 +33,7 @@ def evaluation(tmp_path, monkeypatch):
     """Stand in for everything below the command line; returns what it was called with, and lets a test set the end."""
     seen = SimpleNamespace(status={"state": "done", "reason": "", "files": ["report.html"]}, build=None, run=None)
     monkeypatch.setattr(cities, "load_city", lambda city, raw: SimpleNamespace(city=city, data_hash="abc"))
-    monkeypatch.setattr(cities, "write_processed", lambda city: None)
+    monkeypatch.setattr(cities, "write_processed", lambda city, panel: None)
 
     def build(city, **options):
         seen.build = options
@@ -129,7 +129,7 @@ def test_options_reach_the_notebook_as_its_parameters(evaluation):
     assert expected | {"lang": "nl", "draws": "250", "minimum_pp": "1.5"} == {
         name: value for name, value in evaluation.run.items() if name not in ("raw", "out")
     }
-    assert evaluation.build["projects"] == ("a", "b")
+    assert evaluation.build["projects"] == "a;b"
     assert evaluation.build["comparison"] == ("north", "south")
     assert evaluation.build["minimum_pp"] == 1.5
 

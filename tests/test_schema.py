@@ -41,7 +41,8 @@ LINE_FAULTS = {
     "decimal comma": ("survey.csv", 7, 'x1,south,2021,"0,8",f,never', ["line 7", "'weight'", "'0,8'", "decimal comma", 'decimal = ","']),
     "duplicate respondent": ("survey.csv", 3, "rn20210,north,2021,1,f,never", ["line 3", "'respondent'", "'rn20210, 2021'", "once"]),
     "no area": ("survey.csv", 3, "x1,,2021,1,f,never", ["line 3", "'area'", "no value"]),
-    "too many cells": ("survey.csv", 3, "x1,north,2021,1,f,never,7", ["survey.csv", "line 3", "saw 7"]),
+    "too many cells": ("survey.csv", 3, "x1,north,2021,1,f,never,7", ["survey.csv", "line 3", "'x1,north,2021,1,f,never,7'", "6 cells"]),
+    "decimal comma without quotes": ("survey.csv", 7, "x1,south,2021,0,8,f,never", ["line 7", "'x1,south,2021,0,8,f,never'", "decimal comma"]),
     "ambiguous date": ("waves.csv", 3, "2022,03/02/2022,2022-04-30,web,1,false,", ["line 3", "'start'", "'03/02/2022'", "YYYY-MM-DD"]),
     "impossible date": ("waves.csv", 3, "2022,2022-02-30,2022-04-30,web,1,false,", ["line 3", "'start'", "'2022-02-30'", "YYYY-MM-DD"]),
     "inverted wave": ("waves.csv", 3, "2022,2022-05-01,2022-04-30,web,1,false,", ["line 3", "'end'", "'2022-04-30'", "on or after start"]),
@@ -83,6 +84,19 @@ def test_every_fault_is_told_at_once(city_files, write_city_files):
     for part in ("'nroth'", "'-1'", "'maybe'", "'1999'", "'zero'", "waves.csv, line 3", "'01/03/2022'"):
         assert part in message
     assert len(message.splitlines()) == 1 + 6
+
+
+def test_every_line_with_a_cell_too_many_is_told(city_files, write_city_files):
+    areas = city_files["areas.csv"].replace("4000", "4,0").replace("5500", "5,5")
+    assert "areas.csv, lines 2, 5: more cells than headings" in refusal(write_city_files(city_files | {"areas.csv": areas}))
+
+
+def test_a_number_of_answers_that_is_refused_is_told_once(city_files, write_city_files):
+    survey = shares_csv().replace("share\n", "share,n\n").replace("75.2", "75.2,0").replace("18.3", "18.3,9").replace("6.5", "6.5,9")
+    manifest = SHARES_MANIFEST.replace("assumed_n = 800\n", "")
+    files = {name: city_files[name] for name in ("areas.csv", "waves.csv")}
+    message = refusal(write_city_files(files | {"city.toml": manifest, "shares.csv": survey}))
+    assert message.splitlines()[1:] == ["shares.csv, lines 2, 5, 8 and 9 more, column 'n': '0'; allowed: a number above 0"]
 
 
 def test_many_equal_faults_are_one_line_with_a_count_and_the_first_three_lines(city_files, write_city_files):

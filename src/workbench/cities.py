@@ -160,7 +160,9 @@ def _complete_shares(
         assumed_n if isinstance(assumed_n, dict) else dict.fromkeys(rows["wave"].dropna().unique(), assumed_n)
     )
     assumed = rows["wave"].map({wave: float(n) for wave, n in by_wave.items() if isinstance(n, int | float)})
-    lacking = stated.isna() & assumed.isna() & rows["wave"].notna()
+    given = sheet.frame["n"].notna() if "n" in sheet.frame else pd.Series(False, index=rows.index)
+    # A number that was given and refused has its own fault already.
+    lacking = ~given.reindex(rows.index, fill_value=False) & stated.isna() & assumed.isna() & rows["wave"].notna()
     allowed = "a column n, or [shares] assumed_n = a number of answers for each area and wave"
     faults.add(sheet, "n", stated[lacking], allowed)
     if (stated.isna() & assumed.notna()).any():
@@ -273,10 +275,10 @@ def _as_csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%d")
 
 
-def write_processed(city: City, folder: Path | None = None) -> Path:
-    """Write the validated tables as CSV beside their data hash, by default to data/processed/CITY; return the folder.
+def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Path:
+    """Write the validated tables as CSV and the panel (an xr.Dataset), by default to data/processed/CITY; return the folder.
 
-    city.json is written last, so a folder whose hash is right is complete.
+    city.json holds the data hash and is written last, so a folder whose hash is right is complete.
     """
     folder = Path(folder) if folder else paths.processed_dir() / city.city
     folder.mkdir(parents=True, exist_ok=True)
@@ -287,6 +289,8 @@ def write_processed(city: City, folder: Path | None = None) -> Path:
             (folder / f"{table}.csv").unlink(missing_ok=True)
         else:
             provenance.write_text(folder / f"{table}.csv", _as_csv(frame))
+    if panel is not None:
+        provenance.write_bytes(folder / "panel.nc", bytes(panel.to_netcdf(engine="h5netcdf")))
     facts = {"city": city.city, "name": city.name, "simulated": city.simulated, "data_hash": city.data_hash}
     provenance.write_json(
         folder / "city.json", facts | {"items": list(city.items), "notices": list(city.notices)}

@@ -121,6 +121,7 @@ def evaluate(
     options |= {"checks": checks, "lang": lang}
     with _refusals():
         from workbench import parameters, runs
+        from workbench.cities import write_processed
 
         given = {"city": validate_name(city, "city"), "raw": raw, "out": target}
         given |= {name: value for name, value in options.items() if value is not None}
@@ -130,8 +131,10 @@ def evaluate(
             given[name] = value
         say("checking the files")
         values = parameters.validate_parameters(EVALUATION, given)
-        data_hash = _check_evaluation(values)
-        status = runs.run_notebook(EVALUATION, given, out=target, data_hash=data_hash, say=say)
+        checked, panel = _check_evaluation(values)
+        status = runs.run_notebook(EVALUATION, given, out=target, data_hash=checked.data_hash, say=say)
+        # Only now: a folder for the report that cannot be written is refused above, and then nothing may be left.
+        write_processed(checked, panel=panel)
     _print_outcome(status, resolve(target))
     raise typer.Exit(0 if status["state"] == "done" else 1)
 
@@ -145,18 +148,17 @@ def _pairs(parameters: list[str] | tuple[str, ...]) -> Iterator[tuple[str, str]]
         yield name.strip(), value
 
 
-def _check_evaluation(values: dict[str, Any]) -> str:
-    """Refuse what cannot be evaluated while nothing is written yet, then keep the checked tables; return the data hash."""
-    from workbench.cities import load_city, write_processed
+def _check_evaluation(values: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the city and panel of an evaluation; refuse what cannot be evaluated while nothing is written yet."""
+    from workbench.cities import load_city
     from workbench.panel import build_panel
 
     city = load_city(values["city"], raw=resolve(values["raw"]))
     parts = {name: (values.get(name) or "").split(";") for name in ("projects", "comparison")}
     lists = {name: tuple(part.strip() for part in texts if part.strip()) for name, texts in parts.items()}
     chosen = {name: values[name] for name in ("unsafe_from", "window_months", "minimum_pp") if values.get(name)}
-    build_panel(city, item=values.get("item") or None, **lists, **chosen)
-    write_processed(city)
-    return city.data_hash
+    panel = build_panel(city, item=values.get("item") or None, **lists, **chosen)
+    return city, panel
 
 
 def _print_outcome(status: dict[str, Any], folder: Path) -> None:

@@ -50,8 +50,9 @@ def run_notebook(
     values = validate_parameters(source, {**parameters, **own})
     status: dict[str, Any] = {"state": "done", "reason": "", "parameters": _published(values)}
     hashed = {name: value for name, value in status["parameters"].items() if name not in ("raw", "out")}
+    hashed |= {"notebook": source.stem}
     hashes = {"parameters": provenance.hash_parameters(hashed), "data": data_hash, "code": provenance.code_hash()}
-    status |= {"notebook": source.stem, "hashes": hashes, "started": _now(), "finished": None}
+    status |= {"hashes": hashes, "started": _now(), "finished": None}
     work = _work_folder(target)
     try:
         private = redactor(_shown_folders(work, target, values))

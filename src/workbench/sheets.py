@@ -1,5 +1,6 @@
 """One file of a city, read as text: encoding, separator, headings, missing codes, and the line each value stands in."""
 
+import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,9 +85,7 @@ def _read_text(
             na_filter=False,
         )
     except (pd.errors.ParserError, ValueError) as error:
-        faults.say(
-            f"{file}: rows cannot be told apart: {str(error).strip().splitlines()[-1]}; allowed: as many cells as headings"
-        )
+        _say_what_is_ragged(file, content.decode(encoding), separator, error, faults=faults)
         return None
     headings = raw.iloc[0].str.strip()
     breaks = _breaks_inside_cells(content, raw)
@@ -104,6 +103,26 @@ def _read_text(
         faults.say(f"{file}: only headings, no rows; allowed: at least one row")
         return None
     return raw
+
+
+def _say_what_is_ragged(file: str, text: str, separator: str, error: Exception, *, faults: Faults) -> None:
+    """Name the lines with more cells than headings: a decimal comma without quotes is the usual cause."""
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        width = len(next(rows))
+        long = [(rows.line_num, separator.join(row)) for row in rows if len(row) > width]
+    except csv.Error:
+        long = []
+    if not long:
+        said = str(error).strip().splitlines()[-1]
+        faults.say(f"{file}: rows cannot be told apart: {said}; allowed: as many cells as headings")
+        return
+    lines = ", ".join(str(line) for line, _ in long[:3]) + (f" and {len(long) - 3:,} more" if len(long) > 3 else "")
+    shown = ", ".join(repr(row if len(row) <= 60 else f"{row[:60]}...") for _, row in long[:3])
+    faults.say(
+        f"{file}, line{'s' * (len(long) > 1)} {lines}: more cells than headings: {shown}; allowed: {width} cells, so a value "
+        f"that holds {separator!r}, such as a decimal comma, stands in quotes"
+    )
 
 
 def _has_blank_lines(content: bytes) -> bool:
