@@ -90,7 +90,7 @@ def functions(model):
     data = {v.name: v.get_value() for v in model.data_vars}
     logp = jax_function(model, [model.logp()])
     index = jax_function(model, model.replace_rvs_by_values([model["latent"]]))
-    return (lambda x: logp(x, data)[0]), (lambda x: index(x, data)[0])
+    return jax.jit(lambda x: logp(x, data)[0]), jax.jit(lambda x: index(x, data)[0])
 
 
 def test_the_change_of_variables_leaves_the_posterior_as_it_is(panel):
@@ -106,9 +106,9 @@ def test_the_change_of_variables_leaves_the_posterior_as_it_is(panel):
         return values | {"z": z.reshape(values["z"].shape)}
 
     zero = at(np.zeros(size))
-    into_v = np.asarray(jax.jacfwd(lambda z: latent_v(at(z)).ravel())(np.zeros(size)))
+    into_v = np.asarray(jax.jit(jax.jacfwd(lambda z: latent_v(at(z)).ravel()))(np.zeros(size)))
     v = np.linalg.solve(into_v, np.asarray(latent_z(values) - latent_v(zero)).ravel())
-    into_z = np.asarray(jax.jacfwd(lambda z: latent_z(at(z)).ravel())(values["z"].ravel()))
+    into_z = np.asarray(jax.jit(jax.jacfwd(lambda z: latent_z(at(z)).ravel()))(values["z"].ravel()))
     log_jacobian = np.linalg.slogdet(into_z)[1] - np.linalg.slogdet(into_v)[1]
     assert float(logp_z(values) - logp_v(at(v))) == pytest.approx(log_jacobian, abs=1e-6)
 
@@ -119,7 +119,7 @@ def test_the_latent_index_follows_the_equation_and_its_prior_covariance(panel):
     values = {k: np.zeros(np.shape(v)) for k, v in model.initial_point().items()}
     index = functions(model)[1]
     waves = values["z"].shape[1]
-    into = np.asarray(jax.jacfwd(lambda z: index(values | {"z": z})[0])(values["z"]))[:, 0, :]
+    into = np.asarray(jax.jit(jax.jacfwd(lambda z: index(values | {"z": z})[0]))(values["z"]))[:, 0, :]
     median = 0.67448975  # a standard normal of zero is the median of the half-normal scale
     lag = np.abs(np.subtract.outer(np.arange(waves), np.arange(waves)))
     years = panel["year"].values

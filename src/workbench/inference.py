@@ -69,7 +69,6 @@ def sampler(model, *, draws=800, tune=300, chains=4, target_accept=0.75, many=Fa
         return jax.numpy.concatenate([value[None], slope])  # one array: a call costs more than the arithmetic
 
     transform = jax.jit(jax.vmap(jax.vmap(lambda x, data: outputs(unravel(x), data), (0, None)), (0, None)))
-
     shared = jax.jit(density)
 
     def sample(seed, **data):
@@ -141,7 +140,7 @@ def fit(panel, model, *, draws=800, tune=300, chains=4, seed=2026) -> xr.DataTre
     name = next(k for k, v in PRIORS.items() if v == scale)
     idata.attrs |= {"model": "M1 perceived", "prior": name, "seconds_load": load}
     began = time.perf_counter()
-    _what_if(panel, model, idata, sample, seed=seed)
+    _what_if(panel, model, idata, seed=seed)
     idata.attrs["seconds_sensitivity"] = time.perf_counter() - began
     idata.attrs["seconds_total"] = time.time() - psutil.Process().create_time()
     return idata
@@ -176,20 +175,20 @@ def _prior_delta(model, *, seed, draws=2000) -> xr.Dataset:
     return xr.Dataset({"delta": (("chain", "draw", "effect"), delta[None])}, coords={"effect": list(model.coords["effect"])})
 
 
-def _what_if(panel, model, idata, sample, *, seed):
+def _what_if(panel, model, idata, *, seed):
     """Refits that the report needs: half and double an assumed n, fixed shock correlations, the other prior."""
-    given = {v.name: v.get_value() for v in model.data_vars}
+    given, again = {v.name: v.get_value() for v in model.data_vars}, sampler(model, draws=400, many=True)
     if panel.attrs["n_assumed"]:
         for label, factor in (("half_n", 0.5), ("double_n", 2.0)):
             counts = {k: factor * given[k] for k in ("up", "lo", "inner_total", "information")}
-            _note(panel, idata, sample(seed, **counts), label)
+            _note(panel, idata, again(seed, **counts), label)
     if panel.sizes["wave"] < 4:
-        fixed = sampler(build_model(panel, prior=idata.attrs["prior"], rho=0.5), draws=400)
+        fixed = sampler(build_model(panel, prior=idata.attrs["prior"], rho=0.5), draws=400, many=True)
         for label, rho in (("rho_0", 0.0), ("rho_05", 0.5), ("rho_09", 0.9)):
             _note(panel, idata, fixed(seed, rho_fixed=np.asarray(rho)), label)
     if idata.attrs["prior"] in ("sceptical", "wide") and _maybe_no_change(panel, idata):
         other = "wide" if idata.attrs["prior"] == "sceptical" else "sceptical"
-        draws = sample(seed, prior_scale=np.asarray(PRIORS[other]))["posterior"].to_dataset()
+        draws = again(seed, prior_scale=np.asarray(PRIORS[other]))["posterior"].to_dataset()
         both = {"att": estimands.att(panel, draws), "att_by_project": estimands.att_by(panel, draws, "project")}
         idata["other_prior"] = xr.DataTree(xr.Dataset(both, attrs={"prior": other}))
 
