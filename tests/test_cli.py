@@ -130,7 +130,7 @@ def test_options_reach_the_notebook_as_its_parameters(evaluation):
         name: value for name, value in evaluation.run.items() if name not in ("raw", "out")
     }
     assert evaluation.build["projects"] == "a;b"
-    assert evaluation.build["comparison"] == ("north", "south")
+    assert evaluation.build["comparison"] == "north; south"
     assert evaluation.build["minimum_pp"] == 1.5
 
 

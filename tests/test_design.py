@@ -15,7 +15,7 @@ def test_a_complete_survey_keeps_to_the_contract_and_says_how_many_answered():
     made = panel(STEADY, first=2)
     assert design.data_contract(city(made, notices=["a", "b"]), made, lang="en") == (
         "pass",
-        "1,200 answers from 4 areas in 3 waves keep to the contract; notices on the files: 2.",
+        "The tables of 4 areas and 3 waves keep to the contract: 1,200 answers; notices on the files: 2.",
     )
 
 
@@ -26,6 +26,9 @@ def test_a_treated_area_never_asked_before_is_named():
 
 
 def test_what_the_panel_had_to_leave_out_is_repeated_but_not_what_the_files_said():
+    assumed = panel(STEADY, first=2, n_assumed=1000.0)
+    message = design.data_contract(city(assumed), assumed, lang="en")[1]
+    assert "number of answers not published (1,000 per area and wave assumed)" in message and "1,200" not in message
     made = panel(STEADY, notices="Simulated.\nProject late cannot be evaluated yet.")
     found, message = design.data_contract(city(made, notices=["Simulated."]), made, lang="en")
     assert found == "warn" and "Project late" in message and "Simulated" not in message

@@ -205,6 +205,13 @@ def test_what_would_be_needed_grows_with_what_the_data_leave_open():
     assert "almost nothing" in estimands.needed(made, {"sd": 2.99, "prior_sd": 3.0}, lang="en")
 
 
+def test_one_area_is_never_told_to_find_more_areas_like_itself():
+    made = small([[25, 24], [24, 23], [20, 20]], treated=(0,), minimum_pp=2.0)
+    said = estimands.needed(made, {"sd": 1.5, "prior_sd": 3.0}, lang="en")
+    assert "about 3 times as much information" in said and "areas like these" not in said
+    assert "wait for more waves" in estimands.needed(made, {"sd": 2.99, "prior_sd": 3.0}, lang="en")
+
+
 def test_an_unknown_breakdown_is_refused():
     with pytest.raises(ValueError, match="allowed are project, area"):
         estimands.att_by(two_projects(), draws(), "street")

@@ -59,14 +59,23 @@ def test_the_effects_picture_draws_every_project_with_its_interval_and_prior(ax)
     assert len(ax.patches) == 5 and all(round(bar.get_width(), 6) == 12.5 for bar in ax.patches)
 
 
+def test_one_project_is_drawn_once_and_a_long_name_is_wrapped(ax):
+    effects = hand.effects()
+    effects = effects[effects["project"].isin(["", "hosts"])]
+    names = {"hosts": "Everything that the city did between two waves"}
+    alt = figures.plot_effects(effects, hand.prior_effects(), ax=ax, names=names, minimum_pp=2.0, lang="en")
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(labels) == 1 and "\n" in labels[0] and names["hosts"] in alt
+
+
 def test_the_event_study_names_each_wave_since_the_start(ax):
     alt = figures.plot_event_study(hand.effects(), ax=ax, minimum_pp=2.0, lang="en")
     assert "0: −1.5 points" in alt and "2: −3.1 points" in alt
 
 
 def test_one_project_in_one_area_gets_the_warning_about_priors():
-    assert "only by their priors" in figures.event_study_note(1, 1, lang="en")
-    assert "priors" not in figures.event_study_note(3, 5, lang="en")
+    assert "only by their priors" in tables.event_study_note(1, 1, lang="en")
+    assert "priors" not in tables.event_study_note(3, 5, lang="en")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +98,19 @@ def test_answers_are_stacked_to_a_hundred_and_a_missing_class_leaves_no_bar(ax):
     alt = figures.plot_answers(shares, ax=ax, names={"never": "nooit"}, lang="nl")
     assert "nooit 42 %" in alt and "nan" not in alt and "projectgebieden" in alt
     assert max(bar.get_y() + bar.get_height() for bar in ax.patches) == pytest.approx(100)
+
+
+def test_answers_lumped_together_lie_between_the_answers_they_lump_and_every_label_stays_in_the_picture(ax):
+    shares = hand.answer_shares()
+    last = shares["wave"] == "2024"
+    lumped = pd.DataFrame({"group": ["treated", "comparison"], "wave": "2024", "answer": "never to rarely", "share": 75.0})
+    shares = pd.concat([shares[~(last & shares["answer"].isin(["never", "rarely"]))], lumped])
+    order = ["never", "never to rarely", "rarely", "sometimes", "often", "always"]
+    alt = figures.plot_answers(shares, ax=ax, names={answer: answer.upper() for answer in order}, lang="en")
+    assert "2024 NEVER TO RARELY 75 %, SOMETIMES" in alt
+    heights = {text.get_text(): text.get_position()[1] for text in ax.texts if text.get_text().isupper()}
+    assert heights["NEVER"] < heights["NEVER TO RARELY"] < heights["SOMETIMES"]
+    assert set(heights) == {answer.upper() for answer in order} and max(heights.values()) < 112
 
 
 def test_pictures_are_told_apart_in_greyscale():
@@ -138,3 +160,15 @@ def test_the_failing_check_stands_first():
 def test_a_table_holds_no_markup_of_its_content():
     text = tables.html(pd.DataFrame({"<i>": ["<script>x</script>", None]}), "a & b").data
     assert "<script>" not in text and "<i>" not in text and "a &amp; b" in text and "None" not in text
+
+
+def test_a_caption_has_a_title_and_says_who_when_and_how_many():
+    title, about = tables.caption("trends", panel=hand.panel(), note="Look.", lang="en").splitlines()
+    assert title.startswith("Residents feeling unsafe")
+    assert about == "Demostad, project areas: 14, comparison areas: 26, surveys 2016 to 2024, 9,180 answers. Look."
+    assert f"<b>{title}</b> Demostad" in tables.html(pd.DataFrame({"a": [1]}), f"{title}\n{about}").data
+
+
+def test_an_answer_that_lumps_categories_is_named_by_its_first_and_last_in_the_language():
+    panel = hand.panel().isel(answer=[0, 1]).assign(lower=("answer", [0, 1]), upper=("answer", [2, 1]))
+    assert list(tables.answer_names(panel, lang="nl").values()) == ["nooit tot en met af en toe", "zelden"]

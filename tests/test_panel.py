@@ -249,7 +249,9 @@ def test_the_window_is_6_to_24_months_after_full_start_and_the_rest_runs_outside
     ]
     assert panel["event_time"].sel(project="meet", area="north").values.tolist() == [-1, -1, 0, 1, 2, 3]
     assert panel["exposure"].sel(project="meet", area="north").values.tolist() == [0, 0, 1, 1, 1, 1]
-    assert panel.attrs["window_rule"] == "waves whose fieldwork lies 6 to 24 months after full start"
+    assert panel.attrs["window_rule"] == (
+        "The effect counts waves whose fieldwork lies 6 to 24 months after a project’s full start."
+    )
     assert not panel["window"].sel(area="south").any() and panel["design"].sel(area="south").sum() == 0
 
 
@@ -262,7 +264,7 @@ def test_another_window_moves_which_waves_count(town):
 def test_without_a_wave_in_the_window_all_waves_after_full_start_count_and_the_report_says_so(town):
     panel = build_panel(town(**six_waves("meet,north,,2022-12-01,,,\n")), window_months="20-22")
     assert panel["window"].sel(project="meet", area="north").values.tolist() == [False] * 4 + [True] * 2
-    assert panel.attrs["window_rule"].endswith("; where there is none, all waves after full start")
+    assert panel.attrs["window_rule"].endswith(" and where there is none, all waves after it.")
 
 
 def test_announced_and_stopped_waves_have_effects_of_their_own_outside_the_window(town):
@@ -296,6 +298,13 @@ def test_areas_of_projects_that_are_not_evaluated_leave_the_comparison(town):
         "project"
     ].values.tolist() == ["meet"]
     assert all(name.startswith("meet ") for name in panel["effect"].values)
+
+
+def test_its_sentences_follow_the_language_and_a_list_may_be_one_text(town):
+    two = "old,south,2018-01-01,2018-06-01,,,\nmeet,north,,2021-06-01,,,\n"
+    panel = build_panel(town(**six_waves(two)), projects="old; meet", comparison="west", lang="nl")
+    assert panel.attrs["window_rule"].startswith("Voor het effect tellen metingen")
+    assert panel["area"].values.tolist() == ["north", "west"]
 
 
 def test_comparison_restricts_the_untreated_areas(town):

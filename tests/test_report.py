@@ -107,6 +107,41 @@ def test_residents_in_the_caption_add_up_to_a_hundred():
     assert unsafe + fewer + safe == 100 and fewer == 3
 
 
+def test_an_assumed_number_of_answers_is_said_and_never_summed():
+    panel = hand.panel().assign_attrs(n_assumed=1000.0)
+    html = page.page_one(hand.result(), trends=hand.trends(), panel=panel, lang="en").data
+    assert "number of answers not published (1,000 per area and wave assumed)" in html
+    assert "residents. Question" not in html and "9,180" not in html
+
+
+def test_projects_say_since_when_and_the_picture_says_which_waves_count():
+    html = first_page()[1]
+    assert "6 areas, since Sep" in html and "1 area, since Jan 2023" in html
+    assert "waves that count: 2022, 2024)" in html
+
+
+def test_a_wave_without_a_published_share_has_no_dot_and_the_caption_says_so():
+    trends = hand.trends()
+    trends = trends[~((trends["series"] == "observed") & (trends["wave"] == "2024"))]
+    html = page.page_one(hand.result(), trends=trends, panel=hand.panel(), lang="en").data
+    assert "in 2024 it did not publish this share" in html
+    assert "did not publish" not in first_page()[1]
+
+
+def test_the_card_says_why_the_grade_is_below_the_design():
+    table = hand.checks()
+    assert "One step less" not in first_page(checks=table)[1]
+    table.loc[3, "status"] = "not possible"
+    assert "One step less than the design" in first_page(checks=table)[1]
+    table.loc[0, "status"] = "fail"
+    html = first_page(checks=table)[1]
+    assert "leaves grade 1" in html and "One step less" not in html
+
+
+def test_the_footer_opens_with_the_window_as_a_sentence():
+    assert "<footer><p>Effects count waves 6 to 24 months after full start. Model" in first_page()[1]
+
+
 def test_names_with_markup_in_them_are_text():
     panel = hand.panel()
     panel.attrs["city_name"] = HOSTILE
@@ -154,6 +189,16 @@ def test_page_one_comes_first_code_is_folded_and_removed_cells_are_gone():
     assert html.index("Page one") < html.index("Later pages") < html.index("secret = 1")
     assert re.search(r"<details><summary>Code</summary>.{0,40}secret", html, re.DOTALL)
     assert "hidden" not in html and "page_one()" not in html
+
+
+def test_code_that_shows_nothing_shares_one_fold_with_the_code_after_it():
+    v4 = nbformat.v4
+    silent = [v4.new_output("stream", name="stderr", text="x"), html_output("<style>a{}</style>")]
+    cells = [v4.new_code_cell("a = 1", outputs=silent), v4.new_code_cell("b = 2"), v4.new_code_cell("c = 3", outputs=[picture("c")]),
+             v4.new_code_cell("d = 4"), v4.new_markdown_cell("Text."), v4.new_code_cell("e = 5")]  # fmt: skip
+    html = report.render(v4.new_notebook(cells=cells), lang="en", title="t")
+    folds = re.findall(r"<code>(.*?)</code>", html, re.DOTALL)
+    assert folds == ["a = 1\n\nb = 2\n\nc = 3", "d = 4", "e = 5"]
 
 
 def test_there_is_one_first_heading():
@@ -248,6 +293,8 @@ def test_a_result_is_assembled_by_the_contract_and_can_be_saved(idata, tmp_path)
     assert [row["verdict"] for row in result["by_project"].values()] == [
         "clear fall", "probable fall", "no worthwhile change", "cannot tell"]  # fmt: skip
     assert result["n"] == {"respondents": 9180, "areas": 40, "treated_areas": 14, "waves": 5}
+    assumed = report.build_result(panel.assign_attrs(n_assumed=1000.0), idata, inputs, checks, lang="en")
+    assert assumed["n"]["respondents"] is None
     assert result["seconds"] == {"sample": 3.5} and result["provenance"]["seed"] == 7
     report.save_evaluation(str(tmp_path), idata=idata, effects=hand.effects(), result=result)
     assert (

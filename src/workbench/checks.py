@@ -15,6 +15,7 @@ from workbench.language import number, percent, points, short, translator
 
 IMPLAUSIBLE = 10.0  # pp
 RHAT, ESS = 1.01, 400
+RHO_PRIOR_SD = 0.05**0.5  # of Beta(2, 2)
 BLOCK, NOTICE = 0.005, 0.05  # two-sided p of the pre-trend
 POWER = 2.8  # standard errors at which 80 % of trends are noticed at the 5 % level: 1.96 + 0.84
 
@@ -251,6 +252,8 @@ def shock_correlation(panel, idata, *, lang) -> tuple[str, str]:
             "An area's own ups and downs carry over to the next wave by {mean} (90 % interval {low} to {high}; 0 is not at all, "
             "1 is wholly); the effect allows for that."
         )
+        if rho.std() > 0.8 * RHO_PRIOR_SD:
+            text += " " + _("These data say little about it: that is mostly what was assumed.")
         return "pass", text.format(
             mean=number(rho.mean(), lang), low=number(low, lang), high=number(high, lang)
         )

@@ -154,10 +154,8 @@ def _check_evaluation(values: dict[str, Any]) -> tuple[Any, Any]:
     from workbench.panel import build_panel
 
     city = load_city(values["city"], raw=resolve(values["raw"]))
-    parts = {name: (values.get(name) or "").split(";") for name in ("projects", "comparison")}
-    lists = {name: tuple(part.strip() for part in texts if part.strip()) for name, texts in parts.items()}
-    chosen = {name: values[name] for name in ("unsafe_from", "window_months", "minimum_pp") if values.get(name)}
-    panel = build_panel(city, item=values.get("item") or None, **lists, **chosen)
+    names = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")
+    panel = build_panel(city, **{name: values[name] for name in names if values.get(name)})
     return city, panel
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from workbench import linear
 from workbench.language import number, points, translator
+from workbench.panel import answers_told
 
 FAR_APART = 10.0  # pp
 
@@ -22,11 +23,10 @@ def data_contract(city, panel, *, lang) -> tuple[str, str]:
     if not complete.any():
         return "fail", _("No project area has answers both before its project and in the waves that count.")
     text = _(
-        "{answers} answers from {areas} areas in {waves} waves keep to the contract; notices on the files: {n}."
+        "The tables of {areas} areas and {waves} waves keep to the contract: {answers}; notices on the files: {n}."
     )
-    answers = number(float(panel["respondents"].sum()), lang, 0)
     sizes = {"areas": panel.sizes["area"], "waves": panel.sizes["wave"], "n": len(city.notices)}
-    parts = [text.format(answers=answers, **sizes)]
+    parts = [text.format(answers=answers_told(panel, lang=lang), **sizes)]
     lacking = panel["treated"].values & ~complete
     if lacking.any():
         text = _(

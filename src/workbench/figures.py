@@ -7,6 +7,7 @@ feeling unsafe). Nothing rests on colour alone: lines differ in dash and width, 
 import base64
 import io
 from functools import partial
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -58,10 +59,11 @@ def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> s
     """Answers by wave, stacked to 100 percent: project areas left, comparison areas right.
 
     `shares` has `group` treated|comparison, `wave`, `answer` (in the item's order, secure to insecure), `share` in
-    percent; a wave that published fewer classes shows fewer. `names` gives the label of each answer.
+    percent; a wave that published fewer classes shows fewer. `names` gives the label of each, in that order.
     """
     _ = translator(lang).gettext
-    waves, answers = list(dict.fromkeys(shares["wave"])), list(dict.fromkeys(shares["answer"]))
+    waves, known = list(dict.fromkeys(shares["wave"])), [*names, *dict.fromkeys(shares["answer"])]
+    answers = [answer for answer in dict.fromkeys(known) if answer in set(shares["answer"])]
     table = shares.set_index(["group", "wave", "answer"])["share"].unstack().reindex(columns=answers)
     starts, texts = {"treated": 0.0, "comparison": len(waves) + 0.8}, []
     for group, name in (("treated", _("project areas")), ("comparison", _("comparison areas"))):
@@ -69,9 +71,9 @@ def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> s
         _stacks(ax, starts[group], block, lang)
         ax.text(starts[group] + (len(waves) - 1) / 2, 104, name, ha="center", weight="bold")
         texts.append(f"{name}: {_said(block, names, lang)}")
-    last = block.ffill().iloc[-1].fillna(0)
+    middle = (block.cumsum(axis=1) - block / 2).ffill().iloc[-1].fillna(0)  # where an answer was last given
     labels, end = [names.get(answer, answer) for answer in answers], starts["comparison"] + len(waves)
-    _direct_labels(ax, end - 0.4, (last.cumsum() - last / 2).tolist(), labels, [INK] * len(answers), gap=7)
+    _direct_labels(ax, end - 0.1, middle.tolist(), labels, [INK] * len(answers), gap=8, keys=_shades(len(answers)))
     ax.set(ylim=(0, 112), xlim=(-0.6, end + 1.6), yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
     ax.set_xticks([start + x for start in starts.values() for x in range(len(waves))], [*map(str, waves)] * 2)
     sns.despine(ax=ax, left=True)
@@ -80,7 +82,7 @@ def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> s
 
 def _stacks(ax: Axes, start: float, block: pd.DataFrame, lang: str) -> None:
     """One bar per row of `block`, its columns stacked; numbers where there is room."""
-    colours = sns.blend_palette(["#dbe7f5", "#e9e4df", "#e9a15f", ORANGE, "#6b2f04"], block.shape[1])
+    colours = _shades(block.shape[1])
     bottom, positions = np.zeros(len(block)), start + np.arange(len(block))
     for answer, colour in zip(block.columns, colours, strict=True):
         height = block[answer].fillna(0).to_numpy()
@@ -89,6 +91,11 @@ def _stacks(ax: Axes, start: float, block: pd.DataFrame, lang: str) -> None:
             if h >= 7:
                 _bar_text(ax, x, b + h / 2, number(h, lang, 0), colour)
         bottom += height
+
+
+def _shades(n: int) -> list[tuple]:
+    """Colours of `n` answers, secure to insecure."""
+    return sns.blend_palette(["#dbe7f5", "#e9e4df", "#e9a15f", ORANGE, "#6b2f04"], n)
 
 
 def _said(block: pd.DataFrame, names: dict, lang: str) -> str:
@@ -108,9 +115,9 @@ def _bar_text(ax: Axes, x: float, y: float, text: str, colour: tuple) -> None:
 
 
 def _direct_labels(
-    ax: Axes, x: float, heights: list[float], texts: list[str], colours: list[str], *, gap: float
+    ax: Axes, x: float, heights: list[float], texts: list[str], colours: list[str], *, gap: float, keys: list = ()
 ) -> None:
-    """Labels to the right of `x`, at their heights or as near as a `gap` between neighbours allows."""
+    """Labels to the right of `x`, at their heights or as near as a `gap` allows; `keys` are colours of squares before them."""
     order = np.argsort(heights)
     placed = np.asarray(heights, dtype=float)[order]
     for _sweep in range(50):  # push overlapping neighbours apart, both equally, until none overlap
@@ -119,6 +126,8 @@ def _direct_labels(
             if lack > 1e-9:
                 placed[i - 1], placed[i] = placed[i - 1] - lack / 2, placed[i] + lack / 2
     for y, index in zip(placed, order, strict=True):
+        if keys:
+            ax.plot(x - 0.25, y, "s", color=keys[index], ms=9, mec=GREY, mew=0.6)
         ax.text(
             x, y, texts[index], color=colours[index], weight="bold", va="center", ha="left", linespacing=1.05
         )
@@ -214,7 +223,7 @@ def plot_effects(
     """
     _ = translator(lang).gettext
     rows, before = _projects_and_all(effects), _projects_and_all(prior).set_index("project")
-    labels = [names.get(p, p) if p else _("all projects") for p in rows["project"]]
+    labels = ["\n".join(wrap(names.get(p, p), 28)) if p else _("all projects") for p in rows["project"]]
     heights = np.arange(len(rows))[::-1]
     _zero_and_minimum(ax, minimum_pp)
     for y, (_index, row) in zip(heights, rows.iterrows(), strict=True):
@@ -230,7 +239,8 @@ def plot_effects(
     ax.xaxis.set_major_formatter(lambda value, _position: _tick(value, lang))
     sns.despine(ax=ax, left=True)
     said = "; ".join(
-        f"{name} {_estimate(row, lang)}" for name, row in zip(labels, rows.to_dict("records"), strict=True)
+        f"{name} {_estimate(row, lang)}".replace("\n", " ")
+        for name, row in zip(labels, rows.to_dict("records"), strict=True)
     )
     minimum = _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
     return _("Effect per project.") + f" {said}. {minimum}"
@@ -239,6 +249,7 @@ def plot_effects(
 def _projects_and_all(frame: pd.DataFrame) -> pd.DataFrame:
     pp = frame[frame["scale"] == "pp"]
     rows = pd.concat([pp[pp["estimand"] == "att"].assign(project=""), pp[pp["estimand"] == "att_by_project"]])
+    rows = rows.iloc[1:] if len(rows) == 2 else rows  # of one project the whole says nothing more
     return rows.reset_index(drop=True)
 
 
@@ -281,24 +292,14 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
         ax.plot([x, x], [row.lower90, row.upper90], color=BLUE, lw=2, zorder=3)
         ax.plot([x, x], [row.lower50, row.upper50], color=PALE_BLUE, lw=8, solid_capstyle="butt", zorder=3)
         ax.plot(x, row.mean, "o", color=BLUE, ms=9, mec="white", zorder=4)
-        ax.annotate(points(row.mean, lang), (x, row.mean), (14, 0), textcoords="offset points", va="center")
+        label = ax.annotate(points(row.mean, lang), (x, row.mean), (14, 0), textcoords="offset points", va="center")
+        label.set_bbox({"color": "white", "pad": 1})
     ax.set_xticks(rows["event_time"])
     ax.set_xlim(rows["event_time"].min() - 0.6, rows["event_time"].max() + 0.8)
     ax.set(xlabel=_("waves since the start"), ylabel=_("percentage points"))
     ax.yaxis.set_major_formatter(lambda value, _position: _tick(value, lang))
     said = "; ".join(f"{row['event_time']}: {_estimate(row, lang)}" for _i, row in rows.iterrows())
     return _("Effect by waves since the start.") + f" {said}."
-
-
-def event_study_note(projects: int, treated_areas: int, *, lang: str) -> str:
-    """What must stand beside the event study: with one project in one area it shows the priors at work."""
-    _ = translator(lang).gettext
-    if projects == 1 and treated_areas == 1:
-        return _(
-            "One project in one area: by wave, its effect and a chance shock of that area are told apart only by "
-            "their priors. Do not read a course over time into this picture."
-        )
-    return _("Later points rest on fewer projects: those that started last have not been followed as long.")
 
 
 def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang: str) -> str:

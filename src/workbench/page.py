@@ -9,9 +9,10 @@ from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from workbench import figures, tables, verdict
+from workbench import figures, setting, tables, verdict
 from workbench.items import ITEMS
-from workbench.language import number, points, translator
+from workbench.language import month, number, points, translator
+from workbench.panel import answers_told
 
 TONES = {
     "clear fall": "fall",
@@ -43,7 +44,7 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
         "label": _capital(verdict.label(result["verdict"], lang=lang)),
         "sentence": result["sentence"],
         "pictures": {} if blocked else _pictures(result, trends, share, lang),
-        "residents_caption": "" if blocked else _residents_caption(result, share, lang),
+        "residents_caption": "" if blocked else _residents_caption(result, share, panel, lang),
         "trends_caption": "" if blocked else _trends_caption(trends, lang),
         "projects": [] if blocked else _project_rows(result, panel, lang),
         "grade": _("Evidence grade {grade} of 5").format(grade=result["grade"]),
@@ -81,14 +82,10 @@ def _capital(text: str) -> str:
 def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
     t = translator(lang)
     n, waves, unsafe = result["n"], panel["wave"].to_numpy().astype(str), int(panel.attrs["unsafe_index"])
-    item, names = ITEMS.get(panel.attrs["item"]), tables.answer_names(panel.attrs["item"], lang=lang)
+    item, labels = ITEMS.get(panel.attrs["item"]), tables.categories(panel, lang=lang)
     short = item.question.get(lang) if item else None
     question = item.wording if item and item.wording_language == lang else short or panel.attrs["question"]
     projects = panel.sizes["project"]
-    if panel.attrs.get("n_assumed"):
-        answers = t.gettext("about {n} answers (assumed, only shares are published)")
-    else:
-        answers = t.gettext("{n} residents")
     return t.ngettext(
         "{city}, {projects} project in {treated} of {areas} areas, surveys {first} to {last}, {answers}. Question: "
         "“{question}” Counted as unsafe: {unsafe}.",
@@ -102,9 +99,9 @@ def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
         areas=n["areas"],
         first=waves[0],
         last=waves[-1],
-        answers=answers.format(n=number(n["respondents"], lang, 0)),
-        question=question,
-        unsafe=", ".join(names.get(c, c) for c in panel["category"].to_numpy().astype(str)[unsafe:]),
+        answers=answers_told(panel, lang=lang),
+        question=question + ("" if question.endswith(("?", ".")) else "."),
+        unsafe=", ".join(labels[unsafe:]),
     )
 
 
@@ -139,7 +136,7 @@ def _pictures(result: dict, trends: pd.DataFrame, share: float, lang: str) -> di
     }
 
 
-def _residents_caption(result: dict, share: float, lang: str) -> Markup:
+def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str) -> Markup:
     """Counts as the picture draws them; numbers in the picture's colours."""
     _ = translator(lang).gettext
     att, unsafe, (fewer, more) = result["att_pp"], round(share), _changed(result)
@@ -157,11 +154,8 @@ def _residents_caption(result: dict, share: float, lang: str) -> Markup:
         text = Markup(_("{unsafe} feel unsafe, {safe} do not.")).format(
             unsafe=orange(unsafe), safe=100 - unsafe
         )
-    return (
-        text
-        + " "
-        + Markup(_("The projects’ part in this lies between {low} and {high}.")).format(low=low, high=high)
-    )
+    part = Markup(_("The projects’ part in this lies between {low} and {high} (90 % interval; waves that count: {waves})."))
+    return text + " " + part.format(low=low, high=high, waves=", ".join(setting.counting_waves(panel)))
 
 
 def _trends_caption(trends: pd.DataFrame, lang: str) -> str:
@@ -173,10 +167,16 @@ def _trends_caption(trends: pd.DataFrame, lang: str) -> str:
     say = {
         f"{group[0]}{i}": number(value, lang) for group, pair in ends.items() for i, value in enumerate(pair)
     }
-    return _(
+    seen = trends[trends["series"] == "observed"].dropna(subset="mean")["wave"]
+    bare = [wave for wave in dict.fromkeys(trends["wave"]) if wave not in set(seen)]
+    dots = _("Dots are the survey.")
+    if bare:
+        dots = _("Dots are the survey; in {waves} it did not publish this share, and the model reads it from what it did.")
+    text = _(
         "Comparison areas went from {c0} to {c1} percent over these waves, project areas from {t0} to {t1}. The "
-        "dashed line is what the model expects had there been no projects, with its 90 % band; dots are the survey."
-    ).format(**say)
+        "dashed line is what the model expects had there been no projects, with its 90 % band."
+    )
+    return f"{text.format(**say)} {dots.format(waves=', '.join(bare))}"
 
 
 def project_names(panel: xr.Dataset) -> dict[str, str]:
@@ -202,13 +202,13 @@ def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
     limit = 1.05 * max([*bounds, result["minimum_pp"] * 1.5])
     rows = []
     for project, row in by_project.items():
-        fig, ax = plt.subplots(figsize=(2.4, 0.3))
+        fig, ax = plt.subplots(figsize=(3.6, 0.32))
         alt = figures.plot_strip(row, ax=ax, minimum_pp=result["minimum_pp"], limit=limit, lang=lang)
         rows.append(
             {
                 "name": names.get(project, project),
                 "since": _since(panel, project, lang),
-                "strip": figures.image_tag(fig, alt, width=200),
+                "strip": figures.image_tag(fig, alt),
                 "points": points(row["mean"], lang),
                 "interval": _("{low} to {high}").format(
                     low=points(row["lower90"], lang), high=points(row["upper90"], lang)
@@ -221,12 +221,10 @@ def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
 
 
 def _since(panel: xr.Dataset, project: str, lang: str) -> str:
-    running = panel["exposure"].sel(project=project) > 0
-    areas, waves = int(running.any("wave").sum()), panel["wave"].to_numpy()[running.any("area").to_numpy()]
-    text = translator(lang).ngettext(
-        "{areas} area, first measured in {wave}", "{areas} areas, first measured in {wave}", areas
-    )
-    return text.format(areas=areas, wave=waves[0] if len(waves) else "?")
+    areas = int((panel["exposure"].sel(project=project) > 0).any("wave").sum())
+    text = translator(lang).ngettext("{areas} area, since {month}", "{areas} areas, since {month}", areas)
+    start = pd.Timestamp(str(panel["project_start"].sel(project=project).item()))
+    return text.format(areas=areas, month=month(start, lang))
 
 
 def _grade_text(result: dict, lang: str) -> str:
@@ -239,7 +237,12 @@ def _grade_text(result: dict, lang: str) -> str:
         failed=status.count("fail"),
         impossible=status.count("not possible"),
     )
-    return " ".join([*design, counts])
+    steps = []
+    if "fail" in status:
+        steps = [_("A failed check leaves grade 1.")]
+    elif "not possible" in status:
+        steps = [_("One step less than the design, because a check was not possible.")]
+    return " ".join([*design, *steps, counts])
 
 
 def _caveats(result: dict, panel: xr.Dataset, lang: str) -> list[tuple[str, str]]:

@@ -16,21 +16,23 @@ import xarray as xr
 from workbench.answers import count_answers
 from workbench.errors import ParameterError, nearest
 from workbench.items import ITEMS
+from workbench.language import number, translator
 
 MONTH = pd.Timedelta(days=30.4375)
 
 
 def build_panel(
-    city, *, item=None, unsafe_from=None, projects=(), comparison=(), window_months="6-24", minimum_pp=None
+    city, *, item="", unsafe_from="", projects=(), comparison=(), window_months="6-24", minimum_pp=None, lang="en"
 ) -> xr.Dataset:
     """The panel of one item and a choice of projects, dims (area, wave, stratum, answer, category, project, effect).
 
-    `unsafe_from` is the first category that counts as unsafe; `comparison` limits the never-treated areas;
-    `window_months` "6-24" counts from full start. Shares and weighted answers enter as effective counts.
+    `unsafe_from` is the first category that counts as unsafe; `comparison` limits the never-treated areas; both it
+    and `projects` are names or one text with `;` between them. `window_months` "6-24" counts from full start. Shares and weighted answers enter as effective counts.
     Raises ParameterError, all faults at once, for names the city does not know and for a design without treated or
     comparison areas.
     """
-    chosen = _choose(city, item, unsafe_from, projects, comparison, window_months, minimum_pp)
+    projects, comparison = _names(projects), _names(comparison)
+    chosen = _choose(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) | {"lang": lang}
     counts = _answered(count_answers(city, item=chosen["item"]))
     while True:
         if counts.sizes["wave"] < 2:
@@ -49,6 +51,22 @@ def build_panel(
     phases = phases[phases["project"].isin(selected) & phases["area"].isin(areas)]
     panel = _assemble(city, kept, phases, projects=selected)
     return _describe(panel, city, chosen, notices)
+
+
+def _names(given) -> tuple[str, ...]:
+    """Names given one by one, or as one text with `;` between them."""
+    parts = given.split(";") if isinstance(given, str) else given or ()
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def answers_told(panel, *, lang) -> str:
+    """How many answers there are, in words; where that is not published, the assumption and never a total."""
+    _ = translator(lang).gettext
+    if not panel.attrs["n_assumed"]:
+        return _("{n} answers").format(n=number(float(panel["respondents"].sum()), lang, 0))
+    return _("published percentages, number of answers not published ({n} per area and wave assumed)").format(
+        n=number(panel.attrs["n_assumed"], lang, 0)
+    )
 
 
 def answer_shares(panel) -> pd.DataFrame:
@@ -164,16 +182,17 @@ def _phases(city, counts, *, window) -> pd.DataFrame:
 
 def _design(city, chosen, phases, *, surveyed):
     """Areas in the analysis, projects left to evaluate, and what the reader must be told; else ParameterError."""
+    _ = translator(chosen["lang"]).gettext
     active = phases[phases["phase"] != "before"]
     early = set(active.loc[active["position"] == 0, "area"])
     names = chosen["projects"] or tuple(dict.fromkeys(city.projects["project"]))
     notices, selected = [], []
     for project in names:
-        reason = _not_evaluable(phases[phases["project"] == project], early)
-        if not reason:
+        fault = _not_evaluable(phases[phases["project"] == project], early, _)
+        if not fault:
             selected.append(project)
         elif not any(notice.startswith(f"project {project} ") for notice in city.notices):
-            notices.append(f"Project {project} {reason}.")
+            notices.append(fault.format(project=project))
     if not selected:
         told = [*city.notices, *notices]
         raise ParameterError("\n".join([f"no project left to evaluate in {city.city}", *told]))
@@ -183,9 +202,8 @@ def _design(city, chosen, phases, *, surveyed):
     if shared := sorted(
         active.groupby("area")["project"].nunique().loc[lambda n: n > 1].index.intersection(treated)
     ):
-        notices.append(
-            f"More than one project runs in {', '.join(shared)}: what each did there is hard to tell apart."
-        )
+        text = _("More than one project runs in {areas}: what each did there is hard to tell apart.")
+        notices.append(text.format(areas=", ".join(shared)))
     if wrong := sorted(set(chosen["comparison"]) - never):
         some = ", ".join(sorted(never)[:12]) or "none"
         raise ParameterError(
@@ -202,15 +220,17 @@ def _design(city, chosen, phases, *, surveyed):
     return [area for area in surveyed if area in treated | never], selected, notices
 
 
-def _not_evaluable(rows, early) -> str:
+def _not_evaluable(rows, early, _) -> str:
     """Why a project cannot be evaluated, "" if it can; `rows` are its phases, `early` areas treated from the start."""
     if rows.empty:
-        return "has no area with answers to this item: it cannot be evaluated"
+        return _("Project {project} has no area with answers to this item: it cannot be evaluated.")
     rows = rows[~rows["area"].isin(early)]
     if rows.empty:
-        return "was already announced or running in the first wave: its areas leave the comparison"
+        return _(
+            "Project {project} was already announced or running in the first wave: its areas leave the comparison."
+        )
     if not (rows["phase"] == "running").any():
-        return "was not in full operation in any wave: it cannot be evaluated"
+        return _("Project {project} was not in full operation in any wave: it cannot be evaluated.")
     return ""
 
 
@@ -289,16 +309,22 @@ def _describe(panel, city, chosen, notices) -> xr.Dataset:
     # Where the treated areas' share is not published before the start, everybody's tells the order of size.
     baseline = float((seen if seen.notnull().any() else panel["share_unsafe"]).weighted(total).mean())
     low, high = chosen["window"]
-    rule = f"waves whose fieldwork lies {low} to {high} months after full start"
-    if panel.attrs["fallback"]:
-        rule += "; where there is none, all waves after full start"
+    _ = translator(chosen["lang"]).gettext
+    rule = (
+        _(
+            "The effect counts waves whose fieldwork lies {low} to {high} months after a project’s full start, and "
+            "where there is none, all waves after it."
+        )
+        if panel.attrs["fallback"]
+        else _("The effect counts waves whose fieldwork lies {low} to {high} months after a project’s full start.")
+    )
     shares = city.shares[city.shares["item"] == chosen["item"]] if city.shares is not None else None
     assumed = shares is not None and bool(shares["assumed"].any())
     panel.attrs = {
         "city": city.city, "city_name": city.name, "simulated": int(city.simulated), "item": chosen["item"],
         "question": item.question["en"], "categories": ";".join(item.categories), "unsafe_from": chosen["unsafe_from"],
         "unsafe_index": index, "minimum_pp": _minimum(panel, chosen["minimum_pp"], baseline),
-        "baseline_pp": 100 * baseline, "window_rule": rule, "window_months": f"{low}-{high}",
+        "baseline_pp": 100 * baseline, "window_rule": rule.format(low=low, high=high), "window_months": f"{low}-{high}",
         "shares": int(shares is not None), "n_assumed": float(shares["n"].median()) if assumed else 0.0,
         "weighted": int(city.weighted), "equal_areas": int(city.areas["population"].isna().any()),
         "notices": "\n".join([*city.notices, *notices]), "data_hash": city.data_hash,

@@ -83,9 +83,9 @@ def build_result(
 
 def _counts(panel: xr.Dataset) -> dict:
     treated = panel["treated"].to_numpy()
-    respondents = round(float(panel["respondents"].sum()))
+    assumed = bool(panel.attrs["n_assumed"])
     return {
-        "respondents": respondents,
+        "respondents": None if assumed else round(float(panel["respondents"].sum())),
         "areas": treated.size,
         "treated_areas": int(treated.sum()),
         "waves": panel.sizes["wave"],
@@ -192,8 +192,28 @@ def _reordered(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 raise ValueError(
                     f"cell {number}: a picture without alt text; display it with figures.show(fig, alt)"
                 )
-    shown = sorted(kept, key=lambda cell: "page-one" not in _tags(cell))
-    return nbformat.v4.new_notebook(cells=shown, metadata=nb.metadata)
+    first = [cell for cell in kept if "page-one" in _tags(cell)]
+    rest = _folded([cell for cell in kept if "page-one" not in _tags(cell)])
+    return nbformat.v4.new_notebook(cells=first + rest, metadata=nb.metadata)
+
+
+def _folded(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells, code that shows nothing joined to the code after it, so that a reader meets one fold and not a row."""
+    made: list[nbformat.NotebookNode] = []
+    for cell in cells:
+        before = made[-1] if made else None
+        if before and before.cell_type == cell.cell_type == "code" and not any(map(_shows, before.outputs)):
+            source = "\n\n".join(text for text in (before.source, cell.source) if text.strip())
+            made[-1] = nbformat.v4.new_code_cell(source, outputs=cell.outputs)
+        else:
+            made.append(cell)
+    return made
+
+
+def _shows(output: nbformat.NotebookNode) -> bool:
+    data = output.get("data", {})
+    seen = "image/png" in data or STYLE.sub("", data.get("text/html", data.get("text/plain", ""))).strip()
+    return output.output_type == "error" or bool(seen) or output.get("name") == "stdout"
 
 
 def _alt(output: nbformat.NotebookNode) -> str:

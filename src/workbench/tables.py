@@ -9,7 +9,8 @@ import xarray as xr
 from IPython.display import HTML
 
 from workbench.items import ITEMS
-from workbench.language import number, percent, points, short, translator
+from workbench.language import MINUS, number, percent, points, translator
+from workbench.panel import answers_told
 from workbench.verdict import check_label, status_label
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -27,13 +28,53 @@ def style() -> HTML:
 
 
 def html(frame: pd.DataFrame, caption: str) -> HTML:
-    """The frame as an accessible HTML table with a caption; the first column heads its row. Nothing in it is markup."""
+    """The frame as an accessible HTML table; the first column heads its row. Nothing in it is markup.
+
+    The first line of `caption` is its title, the rest says who, when and how many.
+    """
     head = "".join(f'<th scope="col">{escape(str(column))}</th>' for column in frame.columns)
     body = "".join(_row(row) for row in frame.itertuples(index=False))
+    title, _newline, about = caption.partition("\n")
     return HTML(
-        f'<div class="scroll" tabindex="0"><table class="data"><caption>{escape(caption)}</caption>'
+        f'<div class="scroll" tabindex="0"><table class="data"><caption><b>{escape(title)}</b> {escape(about)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str = "") -> str:
+    """Title of a table, and on a second line who was asked, when, how many, and a `note`."""
+    _ = translator(lang).gettext
+    title = {
+        "city": _("What the files hold"),
+        "projects": _("Projects"),
+        "areas": _("Areas compared, and the waves that count"),
+        "question": _("The question"),
+        "waves": _("Waves"),
+        "items": _("Items and missing answers"),
+        "counts": _("Answers by area and wave"),
+        "answers": _("Answers in percent"),
+        "by area": _("Percent feeling unsafe, by area and wave"),
+        "trends": _("Residents feeling unsafe in percent, areas weighted by residents"),
+        "att_by_project": _("Effect of each project in percentage points"),
+        "att_by_event_time": _("Effect by waves since the start in percentage points"),
+        "checks": _("Checks"),
+        "parameters": _("Main parameters, logit scale"),
+        "provenance": _("Provenance"),
+    }[name]
+    if panel is None:
+        return f"{title}\n{note}"
+    treated, waves = int(panel["treated"].sum()), panel["wave"].to_numpy().astype(str)
+    about = _(
+        "{city}, project areas: {treated}, comparison areas: {others}, surveys {first} to {last}, {answers}."
+    ).format(
+        city=panel.attrs["city_name"],
+        treated=treated,
+        others=panel.sizes["area"] - treated,
+        first=waves[0],
+        last=waves[-1],
+        answers=answers_told(panel, lang=lang),
+    )
+    return f"{title}\n{about} {note}".strip()
 
 
 def _row(row: tuple) -> str:
@@ -47,7 +88,9 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m}"
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}".rstrip("0").rstrip(".").replace("-", MINUS)
 
 
 def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.DataFrame:
@@ -84,6 +127,17 @@ def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd
     )
 
 
+def event_study_note(projects: int, treated_areas: int, *, lang: str) -> str:
+    """What must stand beside the event study: with one project in one area it shows the priors at work."""
+    _ = translator(lang).gettext
+    if projects == 1 and treated_areas == 1:
+        return _(
+            "One project in one area: by wave, its effect and a chance shock of that area are told apart only by "
+            "their priors. Do not read a course over time into this picture."
+        )
+    return _("Later points rest on fewer projects: those that started last have not been followed as long.")
+
+
 def _ranges(rows: pd.DataFrame, level: str, lang: str) -> list[str]:
     _ = translator(lang).gettext
     pattern = _("{low} to {high}")
@@ -111,10 +165,19 @@ def checks(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     )
 
 
-def answer_names(item: str, *, lang: str) -> dict[str, str]:
-    """The item's answers in `lang`, by their canonical label; empty for an item that is not in the dictionary."""
-    known = ITEMS.get(item)
-    return dict(zip(known.categories, known.labels.get(lang, known.categories), strict=True)) if known else {}
+def answer_names(panel: xr.Dataset, *, lang: str) -> dict[str, str]:
+    """The panel's answers in `lang` by their label, secure to insecure; one that lumps categories names first and last."""
+    _ = translator(lang).gettext
+    labels = categories(panel, lang=lang)
+    bounds = zip(panel["lower"].to_numpy(), panel["upper"].to_numpy(), strict=True)
+    texts = [labels[a] if a == b else _("{first} up to {last}").format(first=labels[a], last=labels[b]) for a, b in bounds]
+    return dict(zip(panel["answer"].to_numpy().astype(str), texts, strict=True))
+
+
+def categories(panel: xr.Dataset, *, lang: str) -> list[str]:
+    """The item's categories in `lang`, secure to insecure; as they are for an item that is not in the dictionary."""
+    known = ITEMS.get(panel.attrs["item"])
+    return list(known.labels[lang] if known and lang in known.labels else panel["category"].to_numpy().astype(str))
 
 
 def trends(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
@@ -144,6 +207,7 @@ def answers(shares: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     wide = shares.pivot_table(
         index=["group", "wave"], columns="answer", values="share", sort=False, observed=True
     )
+    wide = wide[[answer for answer in names if answer in wide]]
     text = (
         wide.map(lambda value: "" if np.isnan(value) else f"{number(value, lang)} %")
         .rename(columns=names)
@@ -151,114 +215,6 @@ def answers(shares: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     )
     text["group"] = text["group"].map(groups)
     return text.rename(columns={"group": _("group"), "wave": _("wave")})
-
-
-def waves(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
-    """Effective answers and areas per wave, for project and comparison areas."""
-    _ = translator(lang).gettext
-    count, treated = panel["respondents"], panel["treated"]
-    total = lambda group: [number(v, lang, 0) for v in count.where(group, 0).sum("area").to_numpy()]
-    return pd.DataFrame(
-        {
-            _("wave"): panel["wave"].to_numpy().astype(str),
-            _("answers, project areas"): total(treated),
-            _("answers, comparison areas"): total(~treated),
-            _("areas with answers"): [int(v) for v in (count > 0).sum("area").to_numpy()],
-        }
-    )
-
-
-def design(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
-    """Each area's group, start cohort and effective answers."""
-    _ = translator(lang).gettext
-    treated = panel["treated"].to_numpy()
-    return pd.DataFrame(
-        {
-            _("area"): panel["area_name"].to_numpy().astype(str),
-            _("group"): np.where(treated, _("project areas"), _("comparison areas")),
-            _("start"): np.where(treated, panel["cohort"].to_numpy().astype(str), ""),
-            _("answers, all waves"): [
-                number(v, lang, 0) for v in panel["respondents"].sum("wave").to_numpy()
-            ],
-        }
-    )
-
-
-def item(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
-    """The survey item: question, wording, answers from secure to insecure, where unsafe begins, source."""
-    _ = translator(lang).gettext
-    known, names = ITEMS.get(panel.attrs["item"]), answer_names(panel.attrs["item"], lang=lang)
-    label = [names.get(category, category) for category in panel["category"].to_numpy().astype(str)]
-    facts = {
-        _("item"): panel.attrs["item"],
-        _("wording"): known.wording if known else panel.attrs["question"],
-        _("answers, secure to insecure"): ", ".join(label),
-        _("counted as unsafe"): ", ".join(label[int(panel.attrs["unsafe_index"]) :]),
-        _("smallest worthwhile effect, points"): short(panel.attrs["minimum_pp"], lang),
-        _("source"): known.source if known else "",
-    }
-    return parameters(facts, lang=lang)
-
-
-def unsafe_by_area(panel: xr.Dataset) -> pd.DataFrame:
-    """Observed percent feeling unsafe, areas (project areas first, marked ●) by waves; NaN where nobody was asked."""
-    treated = panel["treated"].to_numpy()
-    names = [f"● {n}" if t else str(n) for n, t in zip(panel["area_name"].to_numpy(), treated, strict=True)]
-    percents = 100 * panel["share_unsafe"].transpose("area", "wave").to_numpy()
-    frame = pd.DataFrame(
-        percents, index=pd.Index(names, name="area"), columns=panel["wave"].to_numpy().astype(str)
-    )
-    return frame.iloc[np.argsort(~treated, kind="stable")]
-
-
-def city(place: object, *, lang: str) -> pd.DataFrame:
-    """What a City holds: counts of areas, waves, respondents and projects, items, and its notices."""
-    _ = translator(lang).gettext
-    rows = place.respondents if place.respondents is not None else place.shares
-    kind = _("respondents") if place.respondents is not None else _("published shares")
-    facts = {
-        _("areas"): len(place.areas),
-        _("waves"): len(place.waves),
-        kind: number(len(rows), lang, 0),
-        _("projects"): place.projects["project"].nunique(),
-        _("items"): ", ".join(place.items),
-        _("simulated"): _("yes") if place.simulated else _("no"),
-        _("notices"): " ".join(place.notices),
-    }
-    return parameters(facts, lang=lang)
-
-
-def answers_by_area(place: object) -> pd.DataFrame:
-    """Respondents by area and wave; for published shares the largest stated or assumed n of an item."""
-    if place.respondents is not None:
-        counts = place.respondents.groupby(["area", "wave"]).size()
-    else:
-        counts = place.shares.groupby(["area", "wave"])["n"].max()
-    areas, waves = place.areas["area"].tolist(), place.waves["wave"].tolist()
-    return (
-        counts.unstack()
-        .reindex(index=pd.Index(areas, name="area"), columns=waves)
-        .fillna(0)
-        .rename_axis(columns=None)
-    )
-
-
-def missing_answers(place: object, *, lang: str) -> pd.DataFrame:
-    """Percent of respondents without an answer, items by waves; for published shares, whether a wave has the item."""
-    _ = translator(lang).gettext
-    if place.respondents is not None:
-        rows = place.respondents.assign(**place.respondents[list(place.items)].isna())
-        missing = 100 * rows.groupby("wave")[list(place.items)].mean().T
-        text = missing.map(lambda value: _("{share} % missing").format(share=number(value, lang)))
-    else:
-        there = place.shares.groupby(["item", "wave"]).size().unstack()
-        text = there.notna().map(lambda held: _("yes") if held else _("no"))
-    return text.reindex(columns=place.waves["wave"].tolist()).rename_axis(_("item"), axis=0).reset_index()
-
-
-def split(text: str | None) -> tuple[str, ...]:
-    """The names in a `;`-separated parameter; none for an empty one."""
-    return tuple(name.strip() for name in (text or "").split(";") if name.strip())
 
 
 def parameters(values: dict, *, lang: str) -> pd.DataFrame:
