@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from scipy.special import expit
 from small_panel import panel as small
+
 from workbench import estimands
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytensor
 import pytest
+
 from workbench import estimands, verdict
 from workbench.inference import diagnostics, fit, jax_function, sampler
 from workbench.models.perceived import build_model

@@ -7,6 +7,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from scipy.special import expit
+
 from workbench.inference import jax_function
 from workbench.models.perceived import (
     PRIORS,

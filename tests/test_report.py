@@ -128,6 +128,14 @@ def test_a_wave_without_a_published_share_has_no_dot_and_the_caption_says_so():
     assert "did not publish" not in first_page()[1]
 
 
+def test_the_caption_warns_when_other_areas_were_asked_in_another_wave():
+    panel = hand.panel()
+    panel["respondents"][20:, 0] = 0
+    html = page.page_one(hand.result(), trends=hand.trends(), panel=panel, lang="en").data
+    warned = "Not every area was asked in every wave"
+    assert warned in html and warned not in first_page()[1]
+
+
 def test_the_card_says_why_the_grade_is_below_the_design():
     table = hand.checks()
     assert "One step less" not in first_page(checks=table)[1]
@@ -258,7 +266,10 @@ def test_an_evaluation_is_saved_whole_and_small(tmp_path, idata):
             "Zürich",
             "b",
         ]
-    assert json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8")) == result
+    kept = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert list(result.keys() - kept.keys()) == ["needed"] and kept["sentence"] == result["sentence"]
+    assert kept["att_pp"] == {name: result["att_pp"][name] for name in report.SUMMARY}
+    assert list(kept["by_project"]["hosts"]) == [*report.SUMMARY, "verdict"]
     assert len(pd.read_csv(tmp_path / "run" / "effects.csv")) == len(hand.effects())
 
 

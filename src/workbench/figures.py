@@ -42,17 +42,31 @@ def png(fig: Figure, *, dpi: int = DPI) -> bytes:
     return buffer.getvalue()
 
 
-def show(fig: Figure, alt: str) -> None:
+def show(fig: Figure, alt: str, *, simulated: bool = False, lang: str = "en") -> None:
     """Display the figure in a notebook, its alt text in the output's metadata where the report looks for it."""
+    alt = _marked(fig, alt, simulated=simulated, lang=lang)
     data = base64.b64encode(png(fig)).decode()
     display({"image/png": data, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
-def image_tag(fig: Figure, alt: str, *, width: int | None = None) -> Markup:
+def image_tag(
+    fig: Figure, alt: str, *, width: int | None = None, simulated: bool = False, lang: str = "en"
+) -> Markup:
     """The figure as an `<img>` that holds its own data, sharp in print; `width` in screen pixels."""
+    alt = _marked(fig, alt, simulated=simulated, lang=lang)
     data = base64.b64encode(png(fig, dpi=2 * DPI)).decode()
     size = Markup(' width="{}"').format(width) if width else ""
     return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(Markup(data), alt, size)
+
+
+def _marked(fig: Figure, alt: str, *, simulated: bool, lang: str) -> str:
+    """Say on the picture itself, and return in its alt text, that a city is simulated: pictures leave their report."""
+    if not simulated:
+        return alt
+    note = translator(lang).gettext("simulated")
+    if fig.get_figheight() > 1:  # a strip in a table has no room
+        fig.text(1, 0, note, ha="right", va="top", color=GREY, size=9)
+    return f"{alt} ({note})"
 
 
 def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:

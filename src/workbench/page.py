@@ -45,7 +45,7 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
         "sentence": result["sentence"],
         "pictures": {} if blocked else _pictures(result, trends, share, lang),
         "residents_caption": "" if blocked else _residents_caption(result, share, panel, lang),
-        "trends_caption": "" if blocked else _trends_caption(trends, lang),
+        "trends_caption": "" if blocked else _trends_caption(trends, panel, lang),
         "projects": [] if blocked else _project_rows(result, panel, lang),
         "grade": _("Evidence grade {grade} of 5").format(grade=result["grade"]),
         "grade_text": _grade_text(result, lang),
@@ -130,9 +130,10 @@ def _pictures(result: dict, trends: pd.DataFrame, share: float, lang: str) -> di
     alt = figures.plot_residents(unsafe, ax=ax, fewer=fewer, more=min(more, unsafe), lang=lang)
     fig_trends, ax_trends = plt.subplots(figsize=(6.6, 3.5))
     alt_trends = figures.plot_trends(trends, ax=ax_trends, lang=lang)
+    mark = {"simulated": result["simulated"], "lang": lang}
     return {
-        "residents": figures.image_tag(fig, alt, width=270),
-        "trends": figures.image_tag(fig_trends, alt_trends),
+        "residents": figures.image_tag(fig, alt, width=270, **mark),
+        "trends": figures.image_tag(fig_trends, alt_trends, **mark),
     }
 
 
@@ -158,7 +159,7 @@ def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str)
     return text + " " + part.format(low=low, high=high, waves=", ".join(setting.counting_waves(panel)))
 
 
-def _trends_caption(trends: pd.DataFrame, lang: str) -> str:
+def _trends_caption(trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> str:
     _ = translator(lang).gettext
     ends = {
         group: frame.sort_values("year")["mean"].iloc[[0, -1]].tolist()
@@ -176,6 +177,9 @@ def _trends_caption(trends: pd.DataFrame, lang: str) -> str:
         "Comparison areas went from {c0} to {c1} percent over these waves, project areas from {t0} to {t1}. The "
         "dashed line is what the model expects had there been no projects, with its 90 % band."
     )
+    asked = (panel["respondents"] > 0).groupby("treated").sum("area")
+    if (asked.min("wave") < asked.max("wave")).any():
+        dots += " " + _("Not every area was asked in every wave: the lines move for that reason too.")
     return f"{text.format(**say)} {dots.format(waves=', '.join(bare))}"
 
 
@@ -208,7 +212,7 @@ def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
             {
                 "name": names.get(project, project),
                 "since": _since(panel, project, lang),
-                "strip": figures.image_tag(fig, alt),
+                "strip": figures.image_tag(fig, alt, simulated=result["simulated"], lang=lang),
                 "points": points(row["mean"], lang),
                 "interval": _("{low} to {high}").format(
                     low=points(row["lower90"], lang), high=points(row["upper90"], lang)

@@ -22,6 +22,8 @@ from workbench.paths import resolve
 from workbench.provenance import code_hash, versions, write_json, write_text
 from workbench.tables import TEMPLATE, stylesheet
 
+SUMMARY = ("mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_fall_minimum", "p_rise")
+PHASES = ("load", "compile", "sample", "total")
 SETTINGS = ("model", "prior", "seed", "draws", "tune", "chains", "sampler")
 # fmt: off
 TAGS = frozenset({
@@ -113,7 +115,18 @@ def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, resu
     folder.mkdir(parents=True, exist_ok=True)
     _write_posterior(folder / "posterior.nc", idata)
     write_text(folder / "effects.csv", effects.to_csv(index=False))
-    write_json(folder / "result.json", result)
+    write_json(folder / "result.json", _as_published(result))
+
+
+def _as_published(result: dict) -> dict:
+    """result.json holds the keys that docs/data.md promises; what only page 1 needs stays behind."""
+    short = {name: value for name, value in result.items() if name != "needed"}
+    short["att_pp"] = {name: result["att_pp"][name] for name in SUMMARY}
+    short["by_project"] = {
+        project: {name: row[name] for name in (*SUMMARY, "verdict")} for project, row in result["by_project"].items()
+    }
+    short["seconds"] = {name: result["seconds"].get(name) for name in PHASES}
+    return short
 
 
 def _write_posterior(path: Path, idata: xr.DataTree) -> None:

@@ -1,0 +1,232 @@
+"""One evaluation from the command line, and what docs/data.md and README.md promise of its files. Few runs serve all claims."""
+
+import hashlib
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from workbench.simulate import simulate_city
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FILES = {"report.html", "notebook.ipynb", "posterior.nc", "effects.csv", "result.json", "status.json"}
+SUMMARY = ["mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_fall_minimum", "p_rise"]
+COLUMNS = ["estimand", "project", "area", "item", "scale", "event_time", "category", *SUMMARY]
+SHORT = ["-p", "draws=600", "-p", "tune=400", "-p", "seed=5"]
+
+
+def evaluate(project: Path, *options: str) -> SimpleNamespace:
+    """Run `workbench evaluate town` as a user would, in another folder, with `project` as the project root."""
+    command = [sys.executable, "-m", "workbench.cli", "evaluate", "town", *options]
+    env = os.environ | {"WORKBENCH_ROOT": str(project)}
+    answer = subprocess.run(command, check=False, capture_output=True, text=True, env=env, cwd=project.parent, timeout=600)
+    folder = project / (options[options.index("--out") + 1] if "--out" in options else "reports/town")
+    return SimpleNamespace(code=answer.returncode, told=answer.stdout, error=answer.stderr, folder=folder)
+
+
+def of_json(run: SimpleNamespace, name: str) -> dict:
+    def refused(word):
+        raise AssertionError(f"{name} holds {word}, which is no JSON")
+
+    return json.loads((run.folder / name).read_text(encoding="utf-8"), parse_constant=refused)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Path:
+    """A project folder with the notebooks and one small simulated city, `town`."""
+    root = tmp_path_factory.mktemp("evaluate") / "project"
+    shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
+    shutil.copy(REPOSITORY / "pyproject.toml", root)
+    simulate_city(
+        root / "data" / "raw" / "town", areas=10, treated=4, waves=4, respondents=4000, projects=2, effect_pp=-4.0,
+        baseline_unsafe=0.2, baseline_gap_pp=6.0, trend=0.0, shock_sd=0.1, shock_rho=0.0, seed=11, shares=False,
+    )  # fmt: skip
+    return root
+
+
+@pytest.fixture(scope="session")
+def done(project) -> SimpleNamespace:
+    return evaluate(project, *SHORT)
+
+
+@pytest.fixture(scope="session")
+def dutch(project, done) -> SimpleNamespace:
+    return evaluate(project, *SHORT, "--lang", "nl", "--out", "reports/dutch")
+
+
+@pytest.fixture(scope="session")
+def blocked(project, done) -> SimpleNamespace:
+    """The same city with a new questionnaire in some of the areas without a project, few draws."""
+    folder = project / "elsewhere" / "town"
+    shutil.copytree(project / "data" / "raw" / "town", folder)
+    waves = pd.read_csv(folder / "waves.csv", dtype=str, keep_default_na=False)
+    treated = set(pd.read_csv(folder / "projects.csv")["area"])
+    others = [area for area in pd.read_csv(folder / "areas.csv")["area"] if area not in treated]
+    waves.loc[waves.index[-1], ["known_break", "break_areas"]] = ["true", ";".join(others[:3])]
+    waves.to_csv(folder / "waves.csv", index=False)
+    few = ["-p", "chains=2", "-p", "draws=40", "-p", "tune=60"]
+    return evaluate(project, "--raw", str(folder.parent), "--out", "reports/blocked", *few)
+
+
+def test_it_ends_with_0_and_tells_the_sentence_and_where_the_report_is(done):
+    assert done.code == 0, done.error
+    assert of_json(done, "result.json")["sentence"] in done.told.splitlines()
+    assert "reports/town/report.html" in done.told
+    assert "Traceback" not in done.error and "Warning" not in done.error
+
+
+def test_it_leaves_the_six_files_of_an_evaluation_and_no_other(done, project):
+    assert {file.name for file in done.folder.iterdir()} == FILES
+    assert [folder.name for folder in (project / "reports").glob(".*")] == []
+    kept = {file.name for file in (project / "data" / "processed" / "town").iterdir()}
+    assert kept == {"respondents.csv", "areas.csv", "waves.csv", "projects.csv", "panel.nc", "city.json"}
+
+
+def test_status_says_how_it_ended_with_hashes_of_what_went_in_and_came_out(done, project):
+    status = of_json(done, "status.json")
+    assert set(status) == {"state", "reason", "parameters", "hashes", "files", "started", "finished"}
+    assert (status["state"], status["reason"]) == ("done", "")
+    assert status["parameters"]["draws"] == 600 and status["parameters"]["seed"] == 5
+    assert (status["parameters"]["raw"], status["parameters"]["out"]) == ("data/raw", "reports/town")
+    assert set(status["files"]) == FILES - {"status.json"}
+    assert set(status["hashes"]) == {"parameters", "data", "code", "posterior"}
+    assert status["hashes"]["posterior"] == hashlib.sha256((done.folder / "posterior.nc").read_bytes()).hexdigest()
+    processed = json.loads((project / "data" / "processed" / "town" / "city.json").read_text())
+    result = of_json(done, "result.json")["provenance"]
+    assert status["hashes"]["data"] == processed["data_hash"] == result["data_hash"]
+    assert status["hashes"]["code"] == result["code_hash"]
+
+
+def test_result_has_exactly_the_keys_of_the_contract(done):
+    result = of_json(done, "result.json")
+    assert set(result) == {
+        "city", "simulated", "item", "unsafe_from", "minimum_pp", "window", "verdict", "sentence", "grade", "att_pp",
+        "by_project", "checks", "diagnostics", "n", "seconds", "provenance",
+    }  # fmt: skip
+    assert list(result["att_pp"]) == SUMMARY
+    assert len(result["by_project"]) == 2
+    assert all(list(row) == [*SUMMARY, "verdict"] for row in result["by_project"].values())
+    assert all(set(check) == {"name", "status", "message"} for check in result["checks"])
+    assert {check["status"] for check in result["checks"]} <= {"pass", "warn", "not possible"}
+    assert set(result["diagnostics"]) == {"rhat_max", "ess_bulk_min", "ess_tail_min", "divergences"}
+    assert result["n"] == {"respondents": 4000, "areas": 10, "treated_areas": 4, "waves": 4}
+    assert set(result["seconds"]) == {"load", "compile", "sample", "total"}
+    assert result["seconds"]["total"] >= result["seconds"]["compile"] + result["seconds"]["sample"] > 0
+
+
+def test_effects_has_exactly_the_columns_and_estimands_of_the_contract(done):
+    effects = pd.read_csv(done.folder / "effects.csv")
+    assert list(effects) == COLUMNS
+    assert set(effects["estimand"]) == {"att", "att_by_project", "att_by_area", "att_by_event_time", "att_by_category"}
+    assert set(effects["scale"]) == {"pp", "latent"}
+    rows = effects[effects["scale"] == "pp"]
+    assert rows[SUMMARY[:-3]].notna().all(axis=None)
+    assert (rows["lower90"] <= rows["lower50"]).all() and (rows["upper50"] <= rows["upper90"]).all()
+    by_category = rows[(rows["estimand"] == "att_by_category") & rows["project"].isna()]
+    assert by_category["mean"].sum() == pytest.approx(0, abs=1e-6)
+
+
+def test_result_effects_and_draws_say_the_same(done):
+    result, effects = of_json(done, "result.json"), pd.read_csv(done.folder / "effects.csv")
+    row = effects[(effects["estimand"] == "att") & (effects["scale"] == "pp")].iloc[0]
+    with xr.open_datatree(done.folder / "posterior.nc", engine="h5netcdf") as tree:
+        draws = tree["posterior"]["att"].values.astype(float)
+    assert [result["att_pp"][name] for name in SUMMARY] == pytest.approx([row[name] for name in SUMMARY], rel=1e-12)
+    assert row["mean"] == pytest.approx(draws.mean(), rel=1e-4)
+    assert row["p_fall_minimum"] == pytest.approx((draws < -result["minimum_pp"]).mean(), abs=1e-3)
+    assert [row["lower90"], row["upper90"]] == pytest.approx(list(np.quantile(draws, [0.05, 0.95])), rel=1e-4)
+
+
+def test_draws_are_kept_as_float32(done):
+    with xr.open_datatree(done.folder / "posterior.nc", engine="h5netcdf") as tree:
+        kinds = {str(array.dtype) for node in tree.subtree for array in node.data_vars.values()}
+    assert "float64" not in kinds and "float32" in kinds
+
+
+def test_no_output_holds_a_path_of_this_machine(done, project):
+    for file in done.folder.iterdir():
+        text = re.sub(r"[A-Za-z0-9+/=\\n]{400,}", "", file.read_bytes().decode("latin-1"))  # pictures
+        for private in (str(project), str(REPOSITORY), sys.prefix, sys.base_prefix, f"{Path.home()}/", ".part"):
+            assert private not in text, (file.name, private)
+        found = re.search(r"(?<![\w.~:<-])/(?:home|root|tmp|usr|opt|var|mnt|Users|private|work)/[\w.]", text)
+        assert not found, (file.name, text[max(0, found.start() - 60) : found.end() + 60])
+
+
+def test_the_notebook_is_valid_and_ran_to_its_end_without_an_error(done):
+    nb = nbformat.read(done.folder / "notebook.ipynb", as_version=4)
+    nbformat.validate(nb)
+    of_json(done, "notebook.ipynb")
+    cells = [cell for cell in nb.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or (o.output_type == "stream" and o.name == "stderr")]
+
+
+def test_the_sentence_stands_unbroken_in_the_report(done, dutch):
+    for run in (done, dutch):
+        page = (run.folder / "report.html").read_text(encoding="utf-8")
+        assert html.escape(of_json(run, "result.json")["sentence"], quote=False) in page
+
+
+def test_the_report_is_one_file_that_fetches_and_runs_nothing(done):
+    page = (done.folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page.lower() and "@import" not in page and "url(" not in page
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:image/|#)""", page)
+    images = re.findall(r"<img\b[^>]*>", page)
+    assert len(images) >= 5
+    assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
+
+
+def test_simulated_is_said_in_the_report_its_pictures_and_the_result(done):
+    page = (done.folder / "report.html").read_text(encoding="utf-8")
+    assert of_json(done, "result.json")["simulated"] is True
+    assert "simulated" in re.sub(r"<[^>]+>", " ", page).lower()
+    alts = re.findall(r'<img\b[^>]*alt="([^"]*)"', page)
+    assert [alt for alt in alts if "simulated" not in alt.lower()] == []
+
+
+def test_the_same_seed_gives_the_same_effects_to_the_last_bit_in_any_language(done, dutch):
+    assert dutch.code == 0, dutch.error
+    assert (done.folder / "effects.csv").read_bytes() == (dutch.folder / "effects.csv").read_bytes()
+
+
+def test_the_report_is_in_the_language_asked_for(done, dutch):
+    page = (dutch.folder / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="nl"' in page and "gesimuleerd" in page.lower()
+    assert of_json(dutch, "result.json")["sentence"] != of_json(done, "result.json")["sentence"]
+    assert of_json(dutch, "result.json")["verdict"] == of_json(done, "result.json")["verdict"]
+
+
+def test_a_break_in_some_areas_blocks_and_a_report_says_so(blocked):
+    assert blocked.code == 1, blocked.error
+    status, result = of_json(blocked, "status.json"), of_json(blocked, "result.json")
+    assert status["state"] == "blocked" and "wave break" in status["reason"]
+    assert status["parameters"]["raw"] == "elsewhere"
+    assert (result["verdict"], result["grade"]) == ("blocked", 1)
+    assert {"name": "wave break", "status": "fail"}.items() <= next(c for c in result["checks"] if c["name"] == "wave break").items()
+    assert {file.name for file in blocked.folder.iterdir()} == FILES
+    assert html.escape(result["sentence"], quote=False) in (blocked.folder / "report.html").read_text(encoding="utf-8")
+    assert "blocked: " in blocked.error
+
+
+def test_a_refusal_touches_nothing(done, project):
+    there = {file: file.stat().st_mtime_ns for file in project.rglob("*")}
+    for options in (["-p", "drws=100"], ["--comparison", "nowhere"], ["--item", "unsafe"], ["--project", "x"]):
+        again = evaluate(project, *options)
+        assert again.code == 2 and "Traceback" not in again.error, again.error
+    (project.parent / "file").write_text("")
+    assert evaluate(project, "--out", str(project.parent / "file" / "x")).code == 2
+    assert {file: file.stat().st_mtime_ns for file in project.rglob("*")} == there
