@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import written_by_hand as hand
 
-from workbench import figures, tables
+from workbench import figures, setting, tables
 
 NAMES = {project: name for project, (name, _mean, _sd) in hand.PROJECTS.items()}
 
@@ -45,6 +45,13 @@ def test_without_an_effect_no_counterfactual_is_drawn(ax):
     same = frame[frame["series"] == "modelled"].assign(series="without")
     alt = figures.plot_trends(pd.concat([frame[frame["series"] != "without"], same]), ax=ax, lang="en")
     assert "Without" not in alt
+
+
+def test_a_grid_of_many_areas_is_cut_and_says_so(ax):
+    grid = pd.DataFrame({"2020": range(300)}, index=[f"a{i}" for i in range(300)])
+    alt = setting.plot_grid(grid, ax=ax, what="Answers", lang="en")
+    assert "lowest 0, highest 299" in alt and "first 40 of 300 areas" in alt and "first 40 of 300" in ax.get_xlabel()
+    assert len(ax.get_yticklabels()) == 40 and ax.figure.get_size_inches()[1] < 16
 
 
 def test_the_effects_picture_draws_every_project_with_its_interval_and_prior(ax):

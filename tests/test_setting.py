@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import written_by_hand as hand
 
-from workbench import setting
+from workbench import setting, tables
 from workbench.language import month
 
 
@@ -57,6 +57,33 @@ def test_areas_are_listed_by_group_with_the_waves_that_count_for_them():
     assert list(table["group"]) == ["project areas, from 2022", "project areas, from 2024", "comparison areas"]
     assert list(table["areas"]) == [10, 4, 26] and list(table["waves that count"]) == ["2022, 2024", "2024", ""]
     assert table["answers, all waves"].iloc[1] == "918"  # 4 areas x 5 waves x 45.9
+
+
+def test_a_break_names_the_areas_it_touched():
+    table = setting.waves(place(break_areas=["", "", "", "", "a01;a02", ""]), panel=hand.panel(), lang="en")
+    assert list(table["break"]) == ["", "", "", "yes a01;a02", ""]
+
+
+def test_waves_in_which_fewer_areas_were_asked_show_it():
+    panel = hand.panel()
+    assert "areas with answers" not in setting.waves(place(), panel=panel, lang="en")
+    panel["respondents"][5:, 0] = 0
+    assert list(setting.waves(place(), panel=panel, lang="en")["areas with answers"]) == [5, 40, 40, 40, 40]
+
+
+def test_areas_with_the_fewest_answers_stand_first_by_name_and_assumed_counts_are_called_so():
+    areas = pd.DataFrame({"area": ["a", "b"], "name": ["North", "South"]})
+    shares = pd.DataFrame({"area": ["a", "a", "b"], "wave": ["1", "2", "1"], "n": 1000.0, "assumed": True})
+    city = SimpleNamespace(respondents=None, shares=shares, areas=areas, waves=pd.DataFrame({"wave": ["1", "2"]}))
+    table = setting.answers_by_area(city)
+    assert list(table.index) == ["South", "North"] and table.loc["South", "2"] == 0
+    assert tables.caption(table.attrs["caption"], lang="en").startswith("Assumed number of answers")
+
+
+def test_areas_are_listed_project_areas_first_and_then_the_least_safe():
+    panel = hand.panel().isel(area=[0, 1, 20, 21])
+    panel["share_unsafe"] = (("area", "wave"), np.array([[0.1] * 5, [0.2] * 5, [0.3] * 5, [0.4] * 4 + [np.nan]]))
+    assert list(setting.unsafe_by_area(panel).index) == ["● Area a01", "● Area a00", "Area a21", "Area a20"]
 
 
 def test_notices_are_text_and_no_notice_leaves_nothing():

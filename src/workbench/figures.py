@@ -147,17 +147,6 @@ def _direct_labels(
         )
 
 
-def plot_grid(grid: pd.DataFrame, *, ax: Axes, what: str, lang: str) -> str:
-    """Areas by waves as a shaded table with its numbers; `what` says in words what is counted."""
-    _ = translator(lang).gettext
-    text = grid.map(lambda value: "" if np.isnan(value) else number(value, lang, 0))
-    sns.heatmap(grid, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1.6 * np.nanmax(grid), cbar=False, ax=ax)
-    ax.set(xlabel="", ylabel="")
-    ax.tick_params(axis="y", rotation=0, labelcolor=INK)
-    low, high = (number(f(grid), lang, 0) for f in (np.nanmin, np.nanmax))
-    return _("{what}, areas by waves: lowest {low}, highest {high}.").format(what=what, low=low, high=high)
-
-
 def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
     """Share feeling unsafe by wave: project and comparison areas, and project areas without the projects (90 % band).
 

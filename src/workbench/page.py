@@ -177,8 +177,8 @@ def _trends_caption(trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> str:
         "Comparison areas went from {c0} to {c1} percent over these waves, project areas from {t0} to {t1}. The "
         "dashed line is what the model expects had there been no projects, with its 90 % band."
     )
-    asked = (panel["respondents"] > 0).groupby("treated").sum("area")
-    if (asked.min("wave") < asked.max("wave")).any():
+    asked = panel["respondents"] > 0
+    if (asked != asked.any("wave")).any():
         dots += " " + _("Not every area was asked in every wave: the lines move for that reason too.")
     return f"{text.format(**say)} {dots.format(waves=', '.join(bare))}"
 

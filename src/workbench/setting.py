@@ -1,15 +1,20 @@
-"""What there is before any model, as tables: the city's files, projects, waves, the item, areas and their answers."""
+"""What there is before any model, as tables and one picture: files, projects, waves, the item, areas, answers."""
 
 from html import escape
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import xarray as xr
 from IPython.display import HTML
+from matplotlib.axes import Axes
 
+from workbench.figures import INK
 from workbench.items import ITEMS
 from workbench.language import month, number, short, translator
 from workbench.tables import categories, parameters
+
+GRID_ROWS = 40
 
 
 def city(place: object, *, lang: str) -> pd.DataFrame:
@@ -56,13 +61,14 @@ def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.Da
     """Fieldwork, mode, questionnaire and notes of each wave; with a panel its waves only, and how many answered."""
     _ = translator(lang).gettext
     rows = place.waves if panel is None else place.waves[place.waves["wave"].isin(panel["wave"].values)]
+    only = rows["break_areas"].fillna("").astype(str) if "break_areas" in rows else pd.Series("", rows.index)
     fieldwork = [(month(a, lang), month(b, lang)) for a, b in zip(rows["start"], rows["end"], strict=True)]
     table = {
         _("wave"): rows["wave"],
         _("fieldwork"): [a if a == b else f"{a} – {b}" for a, b in fieldwork],
         _("mode"): rows["mode"],
         _("questionnaire"): rows["questionnaire_version"],
-        _("break"): np.where(rows["known_break"], _("yes"), ""),
+        _("break"): np.where(rows["known_break"] | (only != ""), [f"{_('yes')} {areas}".strip() for areas in only], ""),
     }
     if panel is not None:
         count, treated = panel["respondents"], panel["treated"]
@@ -73,6 +79,8 @@ def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.Da
         table |= {name: _numbers(count.where(group, 0).sum("area"), lang) for name, group in asked}
         if (worth < 0.99 * count.sum("area").to_numpy()).any():
             table[_("effective answers, all areas")] = _numbers(worth, lang)
+        if len(set(asked_areas := (count > 0).sum("area").to_numpy().tolist())) > 1:
+            table[_("areas with answers")] = asked_areas
     table[_("note")] = rows["note"]
     return _filled(pd.DataFrame(table))
 
@@ -135,18 +143,21 @@ def notices(texts: list[str], *, lang: str) -> HTML:
 
 
 def answers_by_area(place: object) -> pd.DataFrame:
-    """Respondents by area and wave; for published shares the largest stated or assumed n of an item."""
+    """Respondents by area and wave, areas with the fewest first; for published shares the largest n of an item.
+
+    `attrs["caption"]` is the name of its caption, which says whether these answers were counted or assumed.
+    """
+    assumed = False
     if place.respondents is not None:
         counts = place.respondents.groupby(["area", "wave"]).size()
     else:
         counts = place.shares.groupby(["area", "wave"])["n"].max()
-    areas, waves = place.areas["area"].tolist(), place.waves["wave"].tolist()
-    return (
-        counts.unstack()
-        .reindex(index=pd.Index(areas, name="area"), columns=waves)
-        .fillna(0)
-        .rename_axis(columns=None)
-    )
+        assumed = bool(place.shares["assumed"].any())
+    areas, waves = place.areas.set_index("area")["name"], place.waves["wave"].tolist()
+    table = counts.unstack().reindex(index=areas.index, columns=waves).fillna(0).rename_axis(columns=None)
+    table = table.set_axis(pd.Index(areas, name="area")).iloc[np.argsort(table.sum(axis=1), kind="stable")]
+    table.attrs["caption"] = "assumed counts" if assumed else "counts"
+    return table
 
 
 def missing_answers(place: object, *, lang: str) -> pd.DataFrame:
@@ -163,11 +174,32 @@ def missing_answers(place: object, *, lang: str) -> pd.DataFrame:
 
 
 def unsafe_by_area(panel: xr.Dataset) -> pd.DataFrame:
-    """Observed percent feeling unsafe, areas (project areas first, marked ●) by waves; NaN where nobody was asked."""
+    """Observed percent feeling unsafe by wave, project areas first (marked ●), then the least safe; NaN if not published."""
     treated = panel["treated"].to_numpy()
     names = [f"● {n}" if t else str(n) for n, t in zip(panel["area_name"].to_numpy(), treated, strict=True)]
     percents = 100 * panel["share_unsafe"].transpose("area", "wave").to_numpy()
     frame = pd.DataFrame(
         percents, index=pd.Index(names, name="area"), columns=panel["wave"].to_numpy().astype(str)
     )
-    return frame.iloc[np.argsort(~treated, kind="stable")]
+    return frame.iloc[np.lexsort((-frame.mean(axis=1).fillna(0), ~treated))]
+
+
+def plot_grid(grid: pd.DataFrame, *, ax: Axes, what: str, lang: str) -> str:
+    """Areas by waves as a shaded table with its numbers, at most the first 40 areas; `what` says what is counted.
+
+    Gives its figure the height that the rows need.
+    """
+    _ = translator(lang).gettext
+    low, high = (number(f(grid), lang, 0) for f in (np.nanmin, np.nanmax))
+    text = _("{what}, areas by waves: lowest {low}, highest {high}.").format(what=what, low=low, high=high)
+    top, first = np.nanmax(grid), grid.head(GRID_ROWS)
+    ax.figure.set_size_inches(7, 0.35 * len(first) + 1.2)
+    words = first.map(lambda value: "" if np.isnan(value) else number(value, lang, 0))
+    sns.heatmap(first, annot=words, fmt="", cmap="Blues", vmin=0, vmax=1.6 * top, cbar=False, ax=ax)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(axis="y", rotation=0, labelcolor=INK)
+    if len(grid) > len(first):
+        more = _("The first {shown} of {all} areas; the table has them all.").format(shown=len(first), all=len(grid))
+        ax.set_xlabel(more)
+        text += " " + more
+    return text

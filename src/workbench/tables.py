@@ -52,6 +52,7 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
         "waves": _("Waves"),
         "items": _("Items and missing answers"),
         "counts": _("Answers by area and wave"),
+        "assumed counts": _("Assumed number of answers by area and wave, not published"),
         "answers": _("Answers in percent"),
         "by area": _("Percent feeling unsafe, by area and wave"),
         "trends": _("Residents feeling unsafe in percent, areas weighted by residents"),
