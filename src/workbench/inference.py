@@ -50,7 +50,7 @@ def jax_function(model, outputs):
     return lambda values, data: compiled(*(values[n] for n in order), *(data[n] for n in names))
 
 
-def sampler(model, *, draws=800, tune=300, chains=4, target_accept=0.75, many=False):
+def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=False):
     """A function (seed, **data) -> xr.DataTree of draws.
 
     `data` replaces pm.Data of the model by arrays of the same shape: another city, half the answers, another prior.
@@ -118,7 +118,7 @@ def _tree(model, posterior, stats, attrs) -> xr.DataTree:
     return tree
 
 
-def fit(panel, model, *, draws=800, tune=300, chains=4, seed=2026) -> xr.DataTree:
+def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026) -> xr.DataTree:
     """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs.
 
     A fit whose diagnostics fail is repeated once, with twice the draws and smaller steps (attrs `reruns`); what then
