@@ -75,15 +75,15 @@ def test_areas_with_the_fewest_answers_stand_first_by_name_and_assumed_counts_ar
     areas = pd.DataFrame({"area": ["a", "b"], "name": ["North", "South"]})
     shares = pd.DataFrame({"area": ["a", "a", "b"], "wave": ["1", "2", "1"], "n": 1000.0, "assumed": True})
     city = SimpleNamespace(respondents=None, shares=shares, areas=areas, waves=pd.DataFrame({"wave": ["1", "2"]}))
-    table = setting.answers_by_area(city)
-    assert list(table.index) == ["South", "North"] and table.loc["South", "2"] == 0
+    table = setting.answers_by_area(city, lang="nl")
+    assert table.index.name == "gebied" and list(table.index) == ["South", "North"] and table.loc["South", "2"] == 0
     assert tables.caption(table.attrs["caption"], lang="en").startswith("Assumed number of answers")
 
 
 def test_areas_are_listed_project_areas_first_and_then_the_least_safe():
     panel = hand.panel().isel(area=[0, 1, 20, 21])
     panel["share_unsafe"] = (("area", "wave"), np.array([[0.1] * 5, [0.2] * 5, [0.3] * 5, [0.4] * 4 + [np.nan]]))
-    assert list(setting.unsafe_by_area(panel).index) == ["● Area a01", "● Area a00", "Area a21", "Area a20"]
+    assert list(setting.unsafe_by_area(panel, lang="en").index) == ["● Area a01", "● Area a00", "Area a21", "Area a20"]
 
 
 def test_notices_are_text_and_no_notice_leaves_nothing():

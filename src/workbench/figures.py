@@ -65,7 +65,7 @@ def _marked(fig: Figure, alt: str, *, simulated: bool, lang: str) -> str:
         return alt
     note = translator(lang).gettext("simulated")
     if fig.get_figheight() > 1:  # a strip in a table has no room
-        fig.text(1, 0, note, ha="right", va="top", color=GREY, size=9)
+        fig.axes[0].text(1, 1, note, transform=fig.axes[0].transAxes, ha="right", va="bottom", color=GREY, size=9)
     return f"{alt} ({note})"
 
 

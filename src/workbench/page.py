@@ -72,6 +72,7 @@ def _words(lang: str) -> dict:
             _("Verdict"),
         ],
         "rely": _("Can we rely on this?"),
+        "colon": _(":"),
     }
 
 

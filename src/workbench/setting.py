@@ -142,7 +142,7 @@ def notices(texts: list[str], *, lang: str) -> HTML:
     return HTML(f'<div class="notices"><p><b>{escape(head)}</b></p><ul>{items}</ul></div>' if items else "")
 
 
-def answers_by_area(place: object) -> pd.DataFrame:
+def answers_by_area(place: object, *, lang: str) -> pd.DataFrame:
     """Respondents by area and wave, areas with the fewest first; for published shares the largest n of an item.
 
     `attrs["caption"]` is the name of its caption, which says whether these answers were counted or assumed.
@@ -155,7 +155,7 @@ def answers_by_area(place: object) -> pd.DataFrame:
         assumed = bool(place.shares["assumed"].any())
     areas, waves = place.areas.set_index("area")["name"], place.waves["wave"].tolist()
     table = counts.unstack().reindex(index=areas.index, columns=waves).fillna(0).rename_axis(columns=None)
-    table = table.set_axis(pd.Index(areas, name="area")).iloc[np.argsort(table.sum(axis=1), kind="stable")]
+    table = table.set_axis(pd.Index(areas, name=translator(lang).gettext("area"))).iloc[np.argsort(table.sum(axis=1), kind="stable")]
     table.attrs["caption"] = "assumed counts" if assumed else "counts"
     return table
 
@@ -173,13 +173,13 @@ def missing_answers(place: object, *, lang: str) -> pd.DataFrame:
     return text.reindex(columns=place.waves["wave"].tolist()).rename_axis(_("item"), axis=0).reset_index()
 
 
-def unsafe_by_area(panel: xr.Dataset) -> pd.DataFrame:
+def unsafe_by_area(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
     """Observed percent feeling unsafe by wave, project areas first (marked ●), then the least safe; NaN if not published."""
     treated = panel["treated"].to_numpy()
     names = [f"● {n}" if t else str(n) for n, t in zip(panel["area_name"].to_numpy(), treated, strict=True)]
     percents = 100 * panel["share_unsafe"].transpose("area", "wave").to_numpy()
     frame = pd.DataFrame(
-        percents, index=pd.Index(names, name="area"), columns=panel["wave"].to_numpy().astype(str)
+        percents, index=pd.Index(names, name=translator(lang).gettext("area")), columns=panel["wave"].to_numpy().astype(str)
     )
     return frame.iloc[np.lexsort((-frame.mean(axis=1).fillna(0), ~treated))]
 
