@@ -194,8 +194,9 @@ def _design(city, chosen, phases, *, surveyed):
         elif not any(notice.startswith(f"project {project} ") for notice in city.notices):
             notices.append(fault.format(project=project))
     if not selected:
-        told = [*city.notices, *notices]
-        raise ParameterError("\n".join([f"no project left to evaluate in {city.city}", *told]))
+        told = [notice for notice in city.notices if notice.startswith("project ")] + notices
+        allowed = "at least one project with a survey wave before its announcement and one after its full start"
+        raise ParameterError("\n".join([f"no project left to evaluate in {city.city}; allowed: {allowed}", *told]))
     active = active[~active["area"].isin(early)]
     treated = set(active.loc[active["project"].isin(selected), "area"])
     never = set(surveyed) - early - set(active["area"])
