@@ -195,9 +195,9 @@ def test_200_000_faulty_rows_are_refused_within_5_seconds(city_files, write_city
     rows = [f"p{i},{areas[i % 3]},{2021 + i % 4},{(i % 7) - 1},f,{answers[i % 3]}" for i in range(200_000)]
     survey = "respondent,area,wave,weight,sex,unsafe_neighbourhood\n" + "\n".join(rows) + "\n"
     raw = write_city_files(city_files | {"survey.csv": survey})
-    start = time.perf_counter()
+    start = time.process_time()  # seconds of this process: what else the machine does is no fault of ours
     message = refusal(raw)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert all(part in message for part in ("'atlantis'", "'2024'", "'maybe'", "66,663 more"))
 
 
