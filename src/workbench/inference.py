@@ -1,7 +1,7 @@
 """From a model to draws: NUTS on the model's own log-density, compiled once and fed any data of its shape.
 
 PyMC defines the model, JAX compiles its log-density, nutpie samples. Compiling is the small city's cost: this way it
-takes about 2 s, where NumPyro's compiled sampler takes 10 to 20 and nutpie's numba back end over 100 (benchmarks/).
+takes 2 to 3 s, where nutpie's own numba compilation of this model takes minutes (docs/performance.md).
 """
 
 import os
