@@ -56,7 +56,10 @@ def one(seed, *, options, priors, common_level):
         draws = idata["posterior"].to_dataset()
         att = estimands.att(panel, draws)
         summary = {k: float(v) for k, v in estimands.summarise(att, minimum_pp=minimum).items()}
-        chances = {"p_rise_minimum": float((att > minimum).mean()), "p_within_minimum": float((abs(att) < minimum).mean())}
+        chances = {
+            "p_rise_minimum": float((att > minimum).mean()),
+            "p_within_minimum": float((abs(att) < minimum).mean()),
+        }
         called = verdict.decide(summary | chances, minimum_pp=minimum, blocked=False)
         row = {"seed": seed, "prior": prior, "truth": truth["att_pp"], "minimum": minimum, **summary, "verdict": called}
         rows.append(row | {"divergences": int(idata["sample_stats"]["diverging"].sum())})
@@ -98,7 +101,9 @@ def report(rows, chosen):
             f"50 % covers {inside[50].sum()}; verdicts {part['verdict'].value_counts().to_dict()}"
         )
     linear = (table["linear"] - table["truth"]).dropna()
-    print(f"linear (imputation) difference-in-differences on percentages: mean error {linear.mean():+.2f} pp (se {linear.sem():.2f})")
+    print(
+        f"linear (imputation) difference-in-differences on percentages: mean error {linear.mean():+.2f} pp (se {linear.sem():.2f})"
+    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def run(engine, n):
 
         compiled = nutpie.compile_pymc_model(model, var_names=names)
         print(f"  compiled after {time.perf_counter() - began:.1f} s", flush=True)
-        idata = nutpie.sample(compiled, draws=DRAWS, tune=TUNE, chains=CHAINS, seed=1, progress_bar=False, target_accept=0.75)
+        idata = nutpie.sample(
+            compiled, draws=DRAWS, tune=TUNE, chains=CHAINS, seed=1, progress_bar=False, target_accept=0.75
+        )
     seconds = time.perf_counter() - began
     posterior = idata["posterior"].to_dataset()[names]
     worst = min(float(x.min()) for x in az.ess(posterior).data_vars.values())

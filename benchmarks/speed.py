@@ -22,7 +22,9 @@ def main(sizes):
         with tempfile.TemporaryDirectory() as folder:
             city = Path(folder) / f"city{n}"
             out = Path(folder) / "out"
-            subprocess.run([WORKBENCH, "simulate", "--out", city, "--respondents", str(n)], check=True, capture_output=True)
+            subprocess.run(
+                [WORKBENCH, "simulate", "--out", city, "--respondents", str(n)], check=True, capture_output=True
+            )
             began = time.perf_counter()
             command = [WORKBENCH, "evaluate", city.name, "--raw", folder, "--out", out]
             done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -10,9 +10,7 @@ from scipy.special import logit
 NAMES = ["North", "South", "East", "West", "Mill", "Port", "Hill", "Lake", "Wood", "Dam"]
 
 
-def panel(
-    percent, *, n=100.0, treated=(0,), first=1, residents=None, notices="", minimum_pp=2.0, n_assumed=0.0
-):
+def panel(percent, *, n=100.0, treated=(0,), first=1, residents=None, notices="", minimum_pp=2.0, n_assumed=0.0):
     """Two answers, safe and unsafe: `percent` unsafe by area and wave (NaN = nobody asked), `n` answers a cell.
 
     Areas at the positions `treated` have project "p" from wave position `first` on; all those waves count.
@@ -84,9 +82,7 @@ def draws(made, *, latent=None, size=250, rho=0.5, **attrs):
         },
         coords={"area": made["area"].values, "wave": made["wave"].values, **effects},
     )
-    prior = xr.Dataset(
-        {"delta": (("chain", "draw", "effect"), 0.17 * noise(made.sizes["effect"]))}, coords=effects
-    )
+    prior = xr.Dataset({"delta": (("chain", "draw", "effect"), 0.17 * noise(made.sizes["effect"]))}, coords=effects)
     stats = xr.Dataset({"diverging": (("chain", "draw"), np.zeros((4, size), bool))})
     tree = xr.DataTree.from_dict({"posterior": posterior, "prior": prior, "sample_stats": stats})
     tree.attrs = attrs

@@ -56,9 +56,7 @@ def test_ordinary_shares_were_held_possible_by_the_prior_and_freakish_ones_were_
 def test_the_prior_of_the_effect_is_told_in_points_at_this_baseline():
     made = panel(np.full((2, 2), 50.0))
     _found, message = checks.prior_predictive(made, draws(made, size=5000), lang="en")
-    low, high = (
-        float(x.replace("−", "-")) for x in message.split("effect of ")[1].split(" points")[0].split(" to ")
-    )
+    low, high = (float(x.replace("−", "-")) for x in message.split("effect of ")[1].split(" points")[0].split(" to "))
     # 1.96 x 0.17 on the logit is 8.3 points at 50 %.
     assert low == pytest.approx(-8.3, abs=0.4) and high == pytest.approx(8.3, abs=0.4)
 
@@ -97,15 +95,11 @@ def test_a_model_that_fits_passes_and_one_that_misses_every_share_warns():
 def test_strata_are_mixed_as_they_answered():
     made = panel([[20.0, 20.0]] * 2)
     counts = made["counts"].isel(stratum=0)
-    two = xr.concat([0.75 * counts, 0.25 * counts], dim="stratum").transpose(
-        "area", "wave", "stratum", "answer"
-    )
+    two = xr.concat([0.75 * counts, 0.25 * counts], dim="stratum").transpose("area", "wave", "stratum", "answer")
     made = made.drop_dims("stratum").assign(counts=two)
     idata = draws(made, latent=np.zeros((2, 2)))
     shift = np.broadcast_to([logit(0.2), logit(0.6)], (4, 250, 2))
-    idata["posterior"] = idata["posterior"].assign(
-        strata=xr.DataArray(shift, dims=("chain", "draw", "stratum"))
-    )
+    idata["posterior"] = idata["posterior"].assign(strata=xr.DataArray(shift, dims=("chain", "draw", "stratum")))
     share = checks._modelled(made, idata["posterior"])
     assert share.mean() == pytest.approx(0.75 * 0.2 + 0.25 * 0.6, abs=0.001)
 
@@ -154,9 +148,7 @@ def test_an_effect_above_ten_points_is_looked_at_twice(mean, expected):
     assert checks.plausibility(ATT | {"mean": mean}, lang="en")[0] == expected
 
 
-@pytest.mark.parametrize(
-    "half, half_sd, expected", [(-2.0, 1.4, "warn"), (-2.5, 1.5, "pass"), (-0.9, 0.5, "warn")]
-)
+@pytest.mark.parametrize("half, half_sd, expected", [(-2.0, 1.4, "warn"), (-2.5, 1.5, "pass"), (-0.9, 0.5, "warn")])
 def test_an_assumed_number_of_answers_may_neither_move_nor_settle_the_effect(half, half_sd, expected):
     made = panel(STEADY, n_assumed=100.0)
     idata = draws(made, att_half_n=half, att_half_n_sd=half_sd, att_double_n=-3.2, att_double_n_sd=1.4)

@@ -63,9 +63,7 @@ def test_a_declared_decimal_comma_own_headings_codes_and_missing_codes_are_read(
     assert answers["unsafe_neighbourhood"].tolist()[:2] == ["never", "often"]
     assert pd.isna(answers["unsafe_neighbourhood"].iloc[12])
 
-    with pytest.raises(
-        SchemaError, match=r"line 3, column 'v12' \(unsafe_neighbourhood\): '3'; allowed: never"
-    ):
+    with pytest.raises(SchemaError, match=r"line 3, column 'v12' \(unsafe_neighbourhood\): '3'; allowed: never"):
         load_city(
             "town",
             raw=write_city_files({"survey.csv": survey.replace("1;south;2021;0,5;2", "1;south;2021;0,5;3")}),
@@ -75,18 +73,14 @@ def test_a_declared_decimal_comma_own_headings_codes_and_missing_codes_are_read(
 def test_a_column_named_in_the_manifest_and_absent_from_the_file_is_a_fault_even_if_optional(
     city_files, write_city_files
 ):
-    manifest = city_files["city.toml"].replace(
-        '"areas.csv"', '"areas.csv"\n[areas.columns]\npopulation = "inwoners"'
-    )
+    manifest = city_files["city.toml"].replace('"areas.csv"', '"areas.csv"\n[areas.columns]\npopulation = "inwoners"')
     with pytest.raises(
         SchemaError, match=r"areas.csv, line 1, column 'inwoners' \(named in \[areas.columns\] population\)"
     ):
         load_city("town", raw=write_city_files(city_files | {"city.toml": manifest}))
 
 
-def test_unknown_keys_codes_and_paths_in_city_toml_are_faults_with_the_nearest_name(
-    city_files, write_city_files
-):
+def test_unknown_keys_codes_and_paths_in_city_toml_are_faults_with_the_nearest_name(city_files, write_city_files):
     manifest = (
         city_files["city.toml"]
         .replace('language = "en"', 'langauge = "en"')
@@ -128,11 +122,7 @@ def test_a_project_that_ran_before_the_first_wave_is_named_and_the_rest_remains(
     city = load_city("town", raw=write_city_files(city_files | {"projects.csv": projects}))
     assert any("project old was already running" in notice and "(west)" in notice for notice in city.notices)
     assert any("project next starts after the last wave" in notice for notice in city.notices)
-    assert (
-        city.projects["announced"].tolist()
-        == city.projects["full"].tolist()
-        == city.projects["start"].tolist()
-    )
+    assert city.projects["announced"].tolist() == city.projects["full"].tolist() == city.projects["start"].tolist()
 
 
 def test_those_whom_a_filter_question_spared_are_not_missing(city_files, write_city_files):
@@ -141,10 +131,7 @@ def test_those_whom_a_filter_question_spared_are_not_missing(city_files, write_c
         'file = "survey.csv"\n[respondents.columns]\ndutch_neighbourhood = "hoevaak"\n'
         '[respondents.routed.dutch_neighbourhood]\ncolumn = "ooit"\nanswer = "nee"\n[respondents.codes.dutch_neighbourhood]\nsoms = "sometimes"',
     )
-    rows = [
-        f"{i},{('north', 'south')[i % 2]},{2021 + i // 4},{('nee,', 'ja,soms', 'ja,')[i % 3]}"
-        for i in range(12)
-    ]
+    rows = [f"{i},{('north', 'south')[i % 2]},{2021 + i // 4},{('nee,', 'ja,soms', 'ja,')[i % 3]}" for i in range(12)]
     survey = "respondent,area,wave,ooit,hoevaak\n" + "\n".join(rows) + "\n"
     answers = load_city(
         "town", raw=write_city_files(city_files | {"city.toml": manifest, "survey.csv": survey})
@@ -160,9 +147,7 @@ def test_an_answer_off_the_scale_is_left_out_with_its_share_in_a_notice(city_fil
     ]
     survey = "respondent,area,wave,sdg_16_1_4\n" + "\n".join(rows) + "\n"
     projects = city_files["projects.csv"].replace("unsafe_neighbourhood", "")
-    city = load_city(
-        "town", raw=write_city_files(city_files | {"survey.csv": survey, "projects.csv": projects})
-    )
+    city = load_city("town", raw=write_city_files(city_files | {"survey.csv": survey, "projects.csv": projects}))
     assert city.respondents["sdg_16_1_4"].isna().sum() == 4
     assert any("33.3 % answered never goes out" in notice for notice in city.notices)
 

@@ -68,7 +68,9 @@ def test_help_answers_in_under_a_second_and_names_every_command():
 def test_each_command_explains_exactly_the_options_of_the_contract(command):
     answer = workbench(command, "--help")
     assert answer.exit_code == 0
-    named = {word.strip(",") for line in answer.stdout.splitlines() for word in line.split()[:2] if word.startswith("-")}
+    named = {
+        word.strip(",") for line in answer.stdout.splitlines() for word in line.split()[:2] if word.startswith("-")
+    }
     assert named - {"-h", "--help", "--parameter"} == set(OPTIONS[command])
 
 

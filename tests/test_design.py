@@ -102,9 +102,7 @@ def test_a_break_before_the_first_wave_is_none():
         ((8, 3), 4, 1, "", 3),
     ],
 )
-def test_the_maryland_level_follows_from_areas_waves_and_assignment(
-    shape, treated, first, assignment, expected
-):
+def test_the_maryland_level_follows_from_areas_waves_and_assignment(shape, treated, first, assignment, expected):
     made = panel(np.full(shape, 20.0), treated=range(treated), first=first)
     level = design.design_level(city(made, assignment=assignment), made)
     assert level == expected

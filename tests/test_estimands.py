@@ -105,7 +105,9 @@ def test_no_effect_is_exactly_zero():
 
 def test_effects_by_project_area_and_event_time_are_their_parts():
     made, posterior = two_projects(), draws()
-    by = {dim: estimands.att_by(made, posterior, dim).isel(chain=0, draw=0) for dim in ("project", "area", "event_time")}
+    by = {
+        dim: estimands.att_by(made, posterior, dim).isel(chain=0, draw=0) for dim in ("project", "area", "event_time")
+    }
     assert by["project"].sel(project="p") == pytest.approx(NORTH)
     assert by["project"].sel(project="q") == pytest.approx(SOUTH)
     assert list(by["area"]["area"].values) == ["north", "south"]
@@ -131,7 +133,9 @@ def test_where_two_projects_overlap_each_is_taken_out_alone():
 
 def test_the_shift_of_categories_sums_to_zero_and_matches_every_cut():
     found = estimands.att_by(two_projects(), draws(), "category").isel(chain=0, draw=0)
-    often = (1000 * (change(0, 1, DELTA[0], 1.2) + change(0, 2, DELTA[1], 1.2)) / 2 + 3000 * change(1, 2, DELTA[2], 1.2)) / 4000
+    often = (
+        1000 * (change(0, 1, DELTA[0], 1.2) + change(0, 2, DELTA[1], 1.2)) / 2 + 3000 * change(1, 2, DELTA[2], 1.2)
+    ) / 4000
     assert float(found.sum()) == pytest.approx(0, abs=1e-12)
     assert float(found.sel(category="often")) == pytest.approx(often)
     assert float(found.sel(category="never")) == pytest.approx(-ALL)

@@ -32,7 +32,9 @@ def evaluate(project: Path, *options: str) -> SimpleNamespace:
     """Run `workbench evaluate town` as a user would, in another folder, with `project` as the project root."""
     command = [sys.executable, "-m", "workbench.cli", "evaluate", "town", *options]
     env = os.environ | {"WORKBENCH_ROOT": str(project)}
-    answer = subprocess.run(command, check=False, capture_output=True, text=True, env=env, cwd=project.parent, timeout=600)
+    answer = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=env, cwd=project.parent, timeout=600
+    )
     folder = project / (options[options.index("--out") + 1] if "--out" in options else "reports/town")
     return SimpleNamespace(code=answer.returncode, told=answer.stdout, error=answer.stderr, folder=folder)
 
@@ -216,7 +218,9 @@ def test_a_break_in_some_areas_blocks_and_a_report_says_so(blocked):
     assert status["state"] == "blocked" and "wave break" in status["reason"]
     assert status["parameters"]["raw"] == "elsewhere"
     assert (result["verdict"], result["grade"]) == ("blocked", 1)
-    assert {"name": "wave break", "status": "fail"}.items() <= next(c for c in result["checks"] if c["name"] == "wave break").items()
+    assert {"name": "wave break", "status": "fail"}.items() <= next(
+        c for c in result["checks"] if c["name"] == "wave break"
+    ).items()
     assert {file.name for file in blocked.folder.iterdir()} == FILES
     assert html.escape(result["sentence"], quote=False) in (blocked.folder / "report.html").read_text(encoding="utf-8")
     assert "blocked: " in blocked.error

@@ -55,9 +55,7 @@ def test_a_grid_of_many_areas_is_cut_and_says_so(ax):
 
 
 def test_the_effects_picture_draws_every_project_with_its_interval_and_prior(ax):
-    alt = figures.plot_effects(
-        hand.effects(), hand.prior_effects(), ax=ax, names=NAMES, minimum_pp=2.0, lang="en"
-    )
+    alt = figures.plot_effects(hand.effects(), hand.prior_effects(), ax=ax, names=NAMES, minimum_pp=2.0, lang="en")
     assert all(name in alt for name in [*NAMES.values(), "all projects"]) and "−4.6 points" in alt
     assert sorted({round(line.get_xdata()[0], 6) for line in ax.lines if line.get_linestyle() == "--"}) == [
         -2.0,
@@ -85,16 +83,12 @@ def test_one_project_in_one_area_gets_the_warning_about_priors():
     assert "priors" not in tables.event_study_note(3, 5, lang="en")
 
 
-@pytest.mark.parametrize(
-    "fewer, more, counts", [(3, 0, (21, 3, 76)), (0, 4, (17, 4, 79)), (0, 0, (21, 0, 79))]
-)
+@pytest.mark.parametrize("fewer, more, counts", [(3, 0, (21, 3, 76)), (0, 4, (17, 4, 79)), (0, 0, (21, 0, 79))])
 def test_a_hundred_residents_are_drawn_and_add_up(ax, fewer, more, counts):
     alt = figures.plot_residents(21, ax=ax, fewer=fewer, more=more, lang="en")
     heads = [patch for patch in ax.patches if type(patch).__name__ == "Circle"]
     colours = pd.Series([mpl.colors.to_hex(patch.get_facecolor()) for patch in heads]).value_counts()
-    assert (
-        len(heads) == 100 and colours[figures.ORANGE] == counts[0] and colours[figures.PALE_GREY] == counts[2]
-    )
+    assert len(heads) == 100 and colours[figures.ORANGE] == counts[0] and colours[figures.PALE_GREY] == counts[2]
     assert colours.drop([figures.ORANGE, figures.PALE_GREY]).sum() == counts[1]
     assert "21" in alt and str(100 - 21 - fewer) in alt
 
@@ -110,7 +104,9 @@ def test_answers_are_stacked_to_a_hundred_and_a_missing_class_leaves_no_bar(ax):
 def test_answers_lumped_together_lie_between_the_answers_they_lump_and_every_label_stays_in_the_picture(ax):
     shares = hand.answer_shares()
     last = shares["wave"] == "2024"
-    lumped = pd.DataFrame({"group": ["treated", "comparison"], "wave": "2024", "answer": "never to rarely", "share": 75.0})
+    lumped = pd.DataFrame(
+        {"group": ["treated", "comparison"], "wave": "2024", "answer": "never to rarely", "share": 75.0}
+    )
     shares = pd.concat([shares[~(last & shares["answer"].isin(["never", "rarely"]))], lumped])
     order = ["never", "never to rarely", "rarely", "sometimes", "often", "always"]
     alt = figures.plot_answers(shares, ax=ax, names={answer: answer.upper() for answer in order}, lang="en")
@@ -126,8 +122,7 @@ def test_pictures_are_told_apart_in_greyscale():
         return 0.299 * red + 0.587 * green + 0.114 * blue
 
     shades = sorted(
-        grey(colour)
-        for colour in (figures.BLUE, figures.ORANGE, figures.GREY, figures.PALE_BLUE, figures.PALE_GREY)
+        grey(colour) for colour in (figures.BLUE, figures.ORANGE, figures.GREY, figures.PALE_BLUE, figures.PALE_GREY)
     )
     assert grey(figures.PALE_GREY) - grey(figures.ORANGE) > 0.3 and shades[0] == grey(figures.BLUE)
 

@@ -48,7 +48,9 @@ def test_uv_s_own_python_is_found_under_the_home_folder(tmp_path):
     assert searched(tmp_path).stdout.strip() == str(expected)
 
 
-@pytest.mark.parametrize("answer", ["pypy|3.13|0|{path}", "cpython|3.13|1|{path}", "cpython|3.15|0|{path}", "cpython|2.7|0|{path}"])
+@pytest.mark.parametrize(
+    "answer", ["pypy|3.13|0|{path}", "cpython|3.13|1|{path}", "cpython|3.15|0|{path}", "cpython|2.7|0|{path}"]
+)
 def test_an_interpreter_the_packages_do_not_support_is_not_taken(tmp_path, answer):
     interpreter(tmp_path / "bin" / "python3.13", answer)
     found = searched(tmp_path, path=tmp_path / "bin")

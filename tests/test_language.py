@@ -12,10 +12,7 @@ PACKAGE = Path(language.__file__).parent
 
 
 def marked():
-    return {
-        message
-        for _file, _line, message, *_rest in extract_from_dir(PACKAGE, method_map=[("**.py", "python")])
-    }
+    return {message for _file, _line, message, *_rest in extract_from_dir(PACKAGE, method_map=[("**.py", "python")])}
 
 
 def fields(text):
@@ -33,9 +30,7 @@ def test_every_marked_sentence_has_a_translation_with_the_same_placeholders(lang
     for message in marked():
         source = message if isinstance(message, tuple) else (message,)
         entry = catalog.get(source[0])
-        target = (
-            entry.string if entry and isinstance(entry.string, tuple) else ((entry.string,) if entry else ())
-        )
+        target = entry.string if entry and isinstance(entry.string, tuple) else ((entry.string,) if entry else ())
         if not target or not all(target) or entry.fuzzy:
             faults.append(f"missing or fuzzy: {source[0]}")
         elif any(fields(text) != fields(source[0]) for text in target):
@@ -46,9 +41,7 @@ def test_every_marked_sentence_has_a_translation_with_the_same_placeholders(lang
 @pytest.mark.parametrize("lang", ["nl", "fr"])
 def test_no_translation_is_left_over_from_a_sentence_that_is_gone(lang):
     known = {message[0] if isinstance(message, tuple) else message for message in marked()}
-    ours = {
-        entry.id[0] if isinstance(entry.id, tuple) else entry.id for entry in translations(lang) if entry.id
-    }
+    ours = {entry.id[0] if isinstance(entry.id, tuple) else entry.id for entry in translations(lang) if entry.id}
     assert ours <= known
 
 

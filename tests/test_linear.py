@@ -34,9 +34,7 @@ def test_a_wave_without_comparison_is_left_out_of_the_effect():
     window = np.array([[0, 1, 1], [0, 0, 0]], bool)
     filled = linear.counterfactual(y, equal_errors(free))
     assert np.isnan(filled[:, 2]).all()
-    assert linear.imputed_effect(y, equal_errors(free), window=window, residents=np.ones(2)) == pytest.approx(
-        2.0
-    )
+    assert linear.imputed_effect(y, equal_errors(free), window=window, residents=np.ones(2)) == pytest.approx(2.0)
 
 
 def test_a_lasting_shock_makes_an_area_nearly_one_answer():

@@ -67,7 +67,9 @@ def test_it_is_short_and_defines_no_function(notebook):
     assert len(lines) <= 90
     for cell in cells:
         tree = ast.parse("\n".join(line for line in source(cell).splitlines() if not line.startswith(("%", "!"))))
-        named = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))]
+        named = [
+            node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
+        ]
         assert not named, source(cell)
 
 

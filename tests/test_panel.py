@@ -90,9 +90,7 @@ def test_a_missing_answer_counts_nowhere_and_an_area_not_surveyed_in_a_wave_has_
     panel = build_panel(town(survey=rows(survey)))
     assert float(panel["counts"].sel(area="north", wave="2021").sum()) == 1
     empty = panel.sel(area="east", wave="2022")
-    assert float(empty["counts"].sum()) == 0 == float(empty["respondents"]) and np.isnan(
-        empty["share_unsafe"]
-    )
+    assert float(empty["counts"].sum()) == 0 == float(empty["respondents"]) and np.isnan(empty["share_unsafe"])
 
 
 def test_weights_give_kish_effective_answers_per_area_wave_spread_over_its_strata(town):
@@ -102,9 +100,7 @@ def test_weights_give_kish_effective_answers_per_area_wave_spread_over_its_strat
     found = panel["counts"].sel(area="north", wave="2021").to_pandas()
     assert found.to_numpy().sum() == pytest.approx(kish)
     assert found.loc["f", "never"] == pytest.approx(kish * 3 / 6)
-    assert found.loc["f", "often"] == pytest.approx(kish / 6) and found.loc["m", "often"] == pytest.approx(
-        kish * 2 / 6
-    )
+    assert found.loc["f", "often"] == pytest.approx(kish / 6) and found.loc["m", "often"] == pytest.approx(kish * 2 / 6)
     assert float(panel["share_unsafe"].sel(area="north", wave="2021")) == pytest.approx(3 / 6)
     assert float(panel["respondents"].sel(area="north", wave="2021")) == 3
 
@@ -112,9 +108,7 @@ def test_weights_give_kish_effective_answers_per_area_wave_spread_over_its_strat
 def test_strata_combine_what_the_city_knows_and_skip_what_never_varies(town):
     lines = rows(filled()).splitlines()
     bands = ["16-34", "65+", "16-34"]
-    extra = [
-        line + (",age_band,education" if i == 0 else f",{bands[i % 3]},high") for i, line in enumerate(lines)
-    ]
+    extra = [line + (",age_band,education" if i == 0 else f",{bands[i % 3]},high") for i, line in enumerate(lines)]
     panel = build_panel(town(survey="\n".join(extra) + "\n"))
     assert panel["stratum"].values.tolist() == ["f | 16-34", "f | 65+", "m | 16-34", "m | 65+"]
     assert float(panel["counts"].sum()) == 24
@@ -124,20 +118,14 @@ def test_residents_are_those_of_the_area_in_the_proportions_of_the_sample(town):
     survey = filled(north_2021=[("never", "f", 1)] * 6)
     panel = build_panel(town(survey=rows(survey)))
     population = panel["population"].to_pandas()
-    assert population.sum(axis=1).to_dict() == pytest.approx(
-        {"north": 4000, "south": 6000, "east": 5000, "west": 5500}
-    )
-    assert (
-        population.loc["north", "f"] == pytest.approx(4000 * 8 / 10) and population.loc["south", "f"] == 3000
-    )
+    assert population.sum(axis=1).to_dict() == pytest.approx({"north": 4000, "south": 6000, "east": 5000, "west": 5500})
+    assert population.loc["north", "f"] == pytest.approx(4000 * 8 / 10) and population.loc["south", "f"] == 3000
     assert panel.attrs["equal_areas"] == 0
 
 
 def test_without_populations_areas_count_alike(town):
     panel = build_panel(town(areas="area,name\nnorth,N\nsouth,S\neast,E\nwest,W\n", survey=rows(filled())))
-    assert (
-        panel["population"].sum("stratum").values.tolist() == [1, 1, 1, 1] and panel.attrs["equal_areas"] == 1
-    )
+    assert panel["population"].sum("stratum").values.tolist() == [1, 1, 1, 1] and panel.attrs["equal_areas"] == 1
 
 
 def shares_csv(by_wave, *, area_shares=None):
@@ -176,15 +164,10 @@ def test_a_wave_that_lists_one_class_has_one_answer_for_the_rest(town):
     city = town(shares=shares_csv({2021: THREE, 2022: THREE, 2023: {"often-always": "8.5"}}), projects=PLAIN)
     panel = build_panel(city, unsafe_from="often-always")
     rest = "never-rarely to sometimes"
-    bounds = {
-        a: (int(panel["lower"].sel(answer=a)), int(panel["upper"].sel(answer=a)))
-        for a in panel["answer"].values
-    }
+    bounds = {a: (int(panel["lower"].sel(answer=a)), int(panel["upper"].sel(answer=a))) for a in panel["answer"].values}
     assert bounds == {"never-rarely": (0, 0), rest: (0, 1), "sometimes": (1, 1), "often-always": (2, 2)}
     found = panel["counts"].sel(area="north", wave="2023", stratum="all").to_series()
-    assert found.to_dict() == pytest.approx(
-        {"never-rarely": 0, rest: 366, "sometimes": 0, "often-always": 34}
-    )
+    assert found.to_dict() == pytest.approx({"never-rarely": 0, rest: 366, "sometimes": 0, "often-always": 34})
     assert float(panel["counts"].sel(wave="2022", answer=rest).sum()) == 0
     assert panel["share_unsafe"].sel(area="north").values.tolist() == pytest.approx([0.09, 0.09, 0.085])
 
@@ -202,12 +185,8 @@ def test_a_share_that_a_wave_does_not_tell_is_missing_and_not_invented(town):
 
 
 def test_a_cut_that_no_wave_publishes_is_refused(town):
-    city = town(
-        shares=shares_csv({year: {"often-always": "8.5"} for year in (2021, 2022, 2023)}), projects=PLAIN
-    )
-    with pytest.raises(
-        ParameterError, match="unsafe_from 'sometimes'.*never-rarely to sometimes, often-always"
-    ):
+    city = town(shares=shares_csv({year: {"often-always": "8.5"} for year in (2021, 2022, 2023)}), projects=PLAIN)
+    with pytest.raises(ParameterError, match="unsafe_from 'sometimes'.*never-rarely to sometimes, often-always"):
         build_panel(city, unsafe_from="sometimes")
 
 
@@ -294,9 +273,7 @@ def test_areas_of_projects_that_are_not_evaluated_leave_the_comparison(town):
     two = "meet,north,,2021-06-01,,,\nplay,south,,2022-06-01,,,\n"
     city = town(**six_waves(two))
     panel = build_panel(city, projects=("meet",))
-    assert panel["area"].values.tolist() == ["north", "east", "west"] and panel[
-        "project"
-    ].values.tolist() == ["meet"]
+    assert panel["area"].values.tolist() == ["north", "east", "west"] and panel["project"].values.tolist() == ["meet"]
     assert all(name.startswith("meet ") for name in panel["effect"].values)
 
 
@@ -310,9 +287,7 @@ def test_its_sentences_follow_the_language_and_a_list_may_be_one_text(town):
 def test_comparison_restricts_the_untreated_areas(town):
     city = town(**six_waves("meet,north,,2021-06-01,,,\n"))
     assert build_panel(city, comparison=("west",))["area"].values.tolist() == ["north", "west"]
-    with pytest.raises(
-        ParameterError, match="comparison area 'north' has a project.*allowed: east, south, west"
-    ):
+    with pytest.raises(ParameterError, match="comparison area 'north' has a project.*allowed: east, south, west"):
         build_panel(city, comparison=("north", "west"))
 
 
@@ -328,9 +303,7 @@ def test_a_project_that_had_begun_in_one_area_is_evaluated_in_its_others(town):
     both = "meet,south,2019-01-01,2019-09-01,,,\nmeet,north,,2021-06-01,,,\n"
     panel = build_panel(town(**six_waves(both)))
     assert panel["area"].values.tolist() == ["north", "east", "west"]
-    assert panel["project"].values.tolist() == ["meet"] and panel["project_start"].values.tolist() == [
-        "2021-06"
-    ]
+    assert panel["project"].values.tolist() == ["meet"] and panel["project_start"].values.tolist() == ["2021-06"]
 
 
 def test_a_project_that_starts_after_the_last_wave_is_named_and_its_area_still_compares(town):
@@ -361,9 +334,7 @@ def test_waves_that_did_not_ask_the_item_do_not_exist_for_it(town):
         f"{line},{'' if ',2019,' in line or ',2022,' in line else 'sometimes' if ',f,' in line else 'never-rarely'}"
         for line in lines[1:]
     ]
-    files = six_waves(
-        "meet,north,,2020-12-01,,,\nold,south,,2019-06-01,,,\n", survey="\n".join(survey) + "\n"
-    )
+    files = six_waves("meet,north,,2020-12-01,,,\nold,south,,2019-06-01,,,\n", survey="\n".join(survey) + "\n")
     panel = build_panel(town(**files), item="stadsmonitor_harassed")
     assert panel["wave"].values.tolist() == ["2020", "2021", "2023", "2024"]
     assert phases(panel, "meet", "north") == ["", "0", "1", "2"], "event time counts waves that asked"
@@ -384,10 +355,7 @@ def test_the_smallest_worthwhile_effect_is_asked_stated_or_a_quarter_of_the_base
     small = build_panel(town(survey=rows(filled(north_2021=few)), projects=blank))
     assert small.attrs["minimum_pp"] == pytest.approx(25 / 19)
     said = town(survey=rows(filled(north_2021=few)), projects=stated)
-    assert (
-        build_panel(said).attrs["minimum_pp"] == 3
-        and build_panel(said, minimum_pp=1).attrs["minimum_pp"] == 1
-    )
+    assert build_panel(said).attrs["minimum_pp"] == 3 and build_panel(said, minimum_pp=1).attrs["minimum_pp"] == 1
 
 
 def test_projects_that_state_different_smallest_effects_keep_their_own(town):
@@ -438,14 +406,8 @@ def test_a_city_without_projects_has_nothing_to_evaluate(town):
 
 
 def test_one_wave_is_too_few(town):
-    survey = {
-        key: [("", "f", 1), ("", "m", 1)] if key[1] > 2021 else people for key, people in filled().items()
-    }
-    lines = (
-        rows(survey)
-        .replace("unsafe_neighbourhood", "unsafe_neighbourhood,stadsmonitor_harassed", 1)
-        .splitlines()
-    )
+    survey = {key: [("", "f", 1), ("", "m", 1)] if key[1] > 2021 else people for key, people in filled().items()}
+    lines = rows(survey).replace("unsafe_neighbourhood", "unsafe_neighbourhood,stadsmonitor_harassed", 1).splitlines()
     survey = [lines[0], *(f"{line},{'sometimes' if ',f,' in line else 'never-rarely'}" for line in lines[1:])]
     city = town(survey="\n".join(survey) + "\n")
     with pytest.raises(ParameterError, match=r"'unsafe_neighbourhood' was asked in too few waves .*\(2021\)"):
@@ -482,9 +444,7 @@ def test_a_wave_that_only_areas_outside_the_evaluation_answered_is_dropped():
     first = city.projects["project"].iloc[0]
     panel = build_panel(replace(city, respondents=kept), projects=(first,))
     assert (
-        "2022" not in panel["wave"].values
-        and not set(panel["area"].values) & two
-        and one <= set(panel["area"].values)
+        "2022" not in panel["wave"].values and not set(panel["area"].values) & two and one <= set(panel["area"].values)
     )
 
 
@@ -492,12 +452,8 @@ def test_observed_answers_of_a_group_sum_to_100_with_binomial_bounds(town):
     table = answer_shares(build_panel(town(survey=rows(filled()))))
     sums = table.groupby(["group", "wave"])["share"].sum()
     assert len(sums) == 6 and sums.tolist() == pytest.approx([100] * 6)
-    row = table[
-        (table["group"] == "comparison") & (table["wave"] == "2021") & (table["answer"] == "never")
-    ].iloc[0]
-    assert row["share"] == 50 and row["upper90"] - row["share"] == pytest.approx(
-        100 * 1.645 * np.sqrt(0.25 / 6)
-    )
+    row = table[(table["group"] == "comparison") & (table["wave"] == "2021") & (table["answer"] == "never")].iloc[0]
+    assert row["share"] == 50 and row["upper90"] - row["share"] == pytest.approx(100 * 1.645 * np.sqrt(0.25 / 6))
     assert table.loc[table["answer"] == "rarely", "share"].eq(0).all() and "rarely" in set(table["answer"])
 
 

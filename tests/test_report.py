@@ -101,9 +101,7 @@ def test_a_city_that_is_not_simulated_gets_no_banner():
 
 def test_residents_in_the_caption_add_up_to_a_hundred():
     text = re.sub(r"<[^>]+>", "", first_page()[1])
-    unsafe, fewer, safe = map(
-        int, re.search(r"(\d+) feel unsafe, (\d+) no longer do, (\d+) feel safe", text).groups()
-    )
+    unsafe, fewer, safe = map(int, re.search(r"(\d+) feel unsafe, (\d+) no longer do, (\d+) feel safe", text).groups())
     assert unsafe + fewer + safe == 100 and fewer == 3
 
 
@@ -155,9 +153,7 @@ def test_names_with_markup_in_them_are_text():
     panel.attrs["city_name"] = HOSTILE
     panel["project_name"] = ("project", [HOSTILE] * 4)
     result = hand.result()
-    html = rendered(
-        page_one=page.page_one(result, trends=hand.trends(), panel=panel, lang="en").data, title=HOSTILE
-    )
+    html = rendered(page_one=page.page_one(result, trends=hand.trends(), panel=panel, lang="en").data, title=HOSTILE)
     tags = Tags(html).found
     assert not [tag for tag, attrs in tags if tag == "script" or any(name.startswith("on") for name in attrs)]
     assert all(attrs["src"].startswith("data:image/png;base64,") for tag, attrs in tags if tag == "img")
@@ -173,10 +169,7 @@ def test_the_report_runs_nothing_and_asks_for_nothing():
     tags = Tags(html).found
     assert not {"script", "link", "iframe", "object", "base", "svg", "form"} & {tag for tag, _attrs in tags}
     addresses = [
-        value
-        for _tag, attrs in tags
-        for name, value in attrs.items()
-        if name in ("src", "href", "srcset", "action")
+        value for _tag, attrs in tags for name, value in attrs.items() if name in ("src", "href", "srcset", "action")
     ]
     assert addresses and all(value.startswith(("data:image/png;base64,", "#")) for value in addresses)
     assert "http" not in re.sub(r"http-equiv", "", re.sub(r">[^<]*<", "><", html))
@@ -215,9 +208,7 @@ def test_there_is_one_first_heading():
 
 def test_the_page_has_its_language_and_title():
     html = rendered("nl", title="A & B")
-    assert (
-        re.search(r'<html lang="nl"', html) and "<title>A &amp; B</title>" in html and "in het Engels" in html
-    )
+    assert re.search(r'<html lang="nl"', html) and "<title>A &amp; B</title>" in html and "in het Engels" in html
 
 
 def test_a_picture_keeps_its_alt_text_and_one_without_is_refused():
@@ -229,9 +220,7 @@ def test_a_picture_keeps_its_alt_text_and_one_without_is_refused():
 
 
 def test_progress_and_warnings_on_stderr_stay_out_of_the_report():
-    streams = [
-        nbformat.v4.new_output("stream", name=name, text=f"{name} text") for name in ("stdout", "stderr")
-    ]
+    streams = [nbformat.v4.new_output("stream", name=name, text=f"{name} text") for name in ("stdout", "stderr")]
     html = rendered(outputs=streams)
     assert "stdout text" in html and "stderr text" not in html
 
@@ -241,9 +230,7 @@ def test_progress_and_warnings_on_stderr_stay_out_of_the_report():
 
 @pytest.fixture
 def idata():
-    draws = xr.Dataset(
-        {"mu": (("chain", "draw"), np.full((2, 3), 1 / 3)), "area_name": ("area", ["Zürich", "b"])}
-    )
+    draws = xr.Dataset({"mu": (("chain", "draw"), np.full((2, 3), 1 / 3)), "area_name": ("area", ["Zürich", "b"])})
     return xr.DataTree.from_dict(
         {
             "posterior": draws,
@@ -296,11 +283,7 @@ def test_a_result_is_assembled_by_the_contract_and_can_be_saved(idata, tmp_path)
     result = report.build_result(panel, idata, inputs, checks, lang="en")
     keys = "city simulated item unsafe_from minimum_pp window verdict sentence grade att_pp by_project checks diagnostics n"
     assert set(keys.split()) | {"seconds", "provenance"} <= set(result)
-    assert (
-        result["verdict"] == "probable fall"
-        and result["grade"] == 3
-        and result["sentence"] == made["sentence"]
-    )
+    assert result["verdict"] == "probable fall" and result["grade"] == 3 and result["sentence"] == made["sentence"]
     assert [row["verdict"] for row in result["by_project"].values()] == [
         "clear fall", "probable fall", "no worthwhile change", "cannot tell"]  # fmt: skip
     assert result["n"] == {"respondents": 9180, "areas": 40, "treated_areas": 14, "waves": 5}
@@ -308,6 +291,4 @@ def test_a_result_is_assembled_by_the_contract_and_can_be_saved(idata, tmp_path)
     assert assumed["n"]["respondents"] is None
     assert result["seconds"] == {"sample": 3.5} and result["provenance"]["seed"] == 7
     report.save_evaluation(str(tmp_path), idata=idata, effects=hand.effects(), result=result)
-    assert (
-        json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["diagnostics"]["rhat_max"] is None
-    )
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["diagnostics"]["rhat_max"] is None

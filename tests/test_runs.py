@@ -78,14 +78,22 @@ def test_a_finished_run_is_published_whole_and_without_a_path_of_this_machine(ro
     assert status["files"] == sorted(set(texts) - {"status.json"})
     assert json.loads(texts["status.json"]) == status
     assert status["parameters"]["raw"] == "cities" and status["parameters"]["out"] == "reports/demo"
-    assert "raw = \"cities\"" in texts["notebook.ipynb"].replace("\\", "")
+    assert 'raw = "cities"' in texts["notebook.ipynb"].replace("\\", "")
     assert status["hashes"]["data"] == "abc"
     assert status["hashes"]["posterior"] == __import__("hashlib").sha256(b"draws").hexdigest()
     assert set(status["hashes"]) == {"parameters", "data", "code", "posterior"}
     assert status["started"] <= status["finished"]
     assert told[-1] == "writing the report" and "The work" in told
     for name, text in texts.items():
-        for private in (str(root), str(raw), sys.prefix, sys.base_prefix, str(Path.home()) + "/", "ipykernel_", ".part"):
+        for private in (
+            str(root),
+            str(raw),
+            sys.prefix,
+            sys.base_prefix,
+            str(Path.home()) + "/",
+            "ipykernel_",
+            ".part",
+        ):
             assert private not in text.replace("/ipykernel_launcher", ""), (name, private)
     if getpass.getuser() != "root":
         assert getpass.getuser() not in "".join(texts.values())
@@ -105,7 +113,11 @@ def test_a_blocked_evaluation_is_blocked_with_its_failing_check_and_keeps_its_re
 
 
 def test_an_error_in_a_cell_gives_failed_with_its_place_and_keeps_the_notebook_so_far(root):
-    cells = ("print('before')", "from pathlib import Path\nraise ValueError(f'no draws in {Path.cwd()}/x')", "print('after')")
+    cells = (
+        "print('before')",
+        "from pathlib import Path\nraise ValueError(f'no draws in {Path.cwd()}/x')",
+        "print('after')",
+    )
     status = runs.run_notebook(notebook(root, *cells), {}, out="reports/demo")
     folder = root / "reports" / "demo"
     assert status["state"] == "failed"
@@ -175,6 +187,10 @@ def test_the_same_parameters_hash_alike_wherever_they_are_run(root, monkeypatch)
     path = notebook(root)
     hashes = [
         runs.run_notebook(path, {"raw": raw, "draws": draws}, out=out)["hashes"]["parameters"]
-        for raw, out, draws in [("data/raw", "reports/a", 5), ("/elsewhere", "reports/b", 5), ("data/raw", "reports/a", 6)]
+        for raw, out, draws in [
+            ("data/raw", "reports/a", 5),
+            ("/elsewhere", "reports/b", 5),
+            ("data/raw", "reports/a", 6),
+        ]
     ]
     assert hashes[0] == hashes[1] != hashes[2]

@@ -88,15 +88,25 @@ def test_every_fault_is_told_at_once(city_files, write_city_files):
 
 def test_every_line_with_a_cell_too_many_is_told(city_files, write_city_files):
     areas = city_files["areas.csv"].replace("4000", "4,0").replace("5500", "5,5")
-    assert "areas.csv, lines 2, 5: more cells than headings" in refusal(write_city_files(city_files | {"areas.csv": areas}))
+    assert "areas.csv, lines 2, 5: more cells than headings" in refusal(
+        write_city_files(city_files | {"areas.csv": areas})
+    )
 
 
 def test_a_number_of_answers_that_is_refused_is_told_once(city_files, write_city_files):
-    survey = shares_csv().replace("share\n", "share,n\n").replace("75.2", "75.2,0").replace("18.3", "18.3,9").replace("6.5", "6.5,9")
+    survey = (
+        shares_csv()
+        .replace("share\n", "share,n\n")
+        .replace("75.2", "75.2,0")
+        .replace("18.3", "18.3,9")
+        .replace("6.5", "6.5,9")
+    )
     manifest = SHARES_MANIFEST.replace("assumed_n = 800\n", "")
     files = {name: city_files[name] for name in ("areas.csv", "waves.csv")}
     message = refusal(write_city_files(files | {"city.toml": manifest, "shares.csv": survey}))
-    assert message.splitlines()[1:] == ["shares.csv, lines 2, 5, 8 and 9 more, column 'n': '0'; allowed: a number above 0"]
+    assert message.splitlines()[1:] == [
+        "shares.csv, lines 2, 5, 8 and 9 more, column 'n': '0'; allowed: a number above 0"
+    ]
 
 
 def test_many_equal_faults_are_one_line_with_a_count_and_the_first_three_lines(city_files, write_city_files):
@@ -183,11 +193,7 @@ def test_whole_percents_may_miss_100_by_what_rounding_explains(shares, city_file
     files = city_files | {"city.toml": SHARES_MANIFEST, "shares.csv": text}
     del files["survey.csv"]
     city = load_city("town", raw=write_city_files(files))
-    assert (
-        (city.shares["rounding"] == 1).all()
-        and (city.shares["n"] == 800).all()
-        and city.shares["assumed"].all()
-    )
+    assert (city.shares["rounding"] == 1).all() and (city.shares["n"] == 800).all() and city.shares["assumed"].all()
 
 
 def test_200_000_faulty_rows_are_refused_within_5_seconds(city_files, write_city_files):

@@ -12,7 +12,11 @@ def place(**waves):
     table = pd.DataFrame({"wave": ["2014", *hand.WAVES], "mode": "web", "questionnaire_version": "", "note": ""})
     start = pd.to_datetime(table["wave"] + "-03-01")
     table = table.assign(start=start, end=start + pd.Timedelta(days=50), known_break=False, **waves)
-    rows = [("hosts", "a00", "2020-10-01", 1000.0), ("hosts", "a01", "2020-09-01", np.nan), ("gone", "a39", "2010-01-01", 5.0)]
+    rows = [
+        ("hosts", "a00", "2020-10-01", 1000.0),
+        ("hosts", "a01", "2020-09-01", np.nan),
+        ("gone", "a39", "2010-01-01", 5.0),
+    ]
     projects = pd.DataFrame(rows, columns=["project", "area", "start", "cost_eur"])
     dates = pd.to_datetime(projects["start"])
     projects = projects.assign(

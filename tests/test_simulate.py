@@ -49,10 +49,7 @@ def test_strata_count_by_their_share_of_residents_and_window_waves_count_equally
     latent, effect = np.array([[0.0, -1.0]]), np.array([[-1.0, -1.0]])
     fixed = {"population": np.ones(1), "composition": np.array([[0.25, 0.75]])}
     found = simulate.true_att(latent, effect, window=np.ones((1, 2), bool), **fixed)
-    change = [
-        0.25 * (expit(x - 0.6) - expit(x + 0.4)) + 0.75 * (expit(x - 1.4) - expit(x - 0.4))
-        for x in (0.0, -1.0)
-    ]
+    change = [0.25 * (expit(x - 0.6) - expit(x + 0.4)) + 0.75 * (expit(x - 1.4) - expit(x - 0.4)) for x in (0.0, -1.0)]
     assert found == pytest.approx(100 * np.mean(change), abs=1e-12)
 
 
@@ -74,9 +71,7 @@ def test_the_effect_asked_for_is_the_mean_over_projects_in_points(effect, projec
 @pytest.mark.parametrize("gap", [0.0, 6.0, -5.0])
 def test_treated_areas_start_the_asked_gap_above_the_comparison(gap):
     made = world(baseline_gap_pp=gap, trend=-0.1, shock_sd=0.3)
-    share = simulate.expected_share(
-        made["latent"].values + made["effect"].values, made["composition"].values
-    )[:, 0]
+    share = simulate.expected_share(made["latent"].values + made["effect"].values, made["composition"].values)[:, 0]
     treated = made["running"].any(("project", "wave")).values
     assert share[~treated].mean() == pytest.approx(0.2, abs=1e-9)
     assert 100 * (share[treated].mean() - share[~treated].mean()) == pytest.approx(gap, abs=1e-7)
@@ -101,8 +96,7 @@ def test_answers_of_a_huge_sample_converge_to_the_expected_shares():
     options = {"areas": 4, "treated": 2, "projects": 1, "waves": 3, "shock_sd": 0.2}
     city, _truth = draw_city(respondents=1_200_000, seed=7, **options)
     made = simulate.draw_world(
-        options
-        | {"effect_pp": -4.0, "baseline_unsafe": 0.2, "baseline_gap_pp": 6.0, "trend": 0.0, "shock_rho": 0.0},
+        options | {"effect_pp": -4.0, "baseline_unsafe": 0.2, "baseline_gap_pp": 6.0, "trend": 0.0, "shock_rho": 0.0},
         np.random.SeedSequence(7).spawn(3)[0],
     )
     index = made["latent"].values + made["effect"].values
@@ -183,9 +177,7 @@ def test_the_folder_is_read_back_as_the_city_that_was_drawn(shares, tmp_path):
             assert left is None
         else:
             pd.testing.assert_frame_equal(left, right, check_like=True)
-    assert (
-        read.simulated and "simulated" in read.name and "Simulated" in read.notices[0] and not read.weighted
-    )
+    assert read.simulated and "simulated" in read.name and "Simulated" in read.notices[0] and not read.weighted
     written = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     assert written == truth and written["parameters"]["seed"] == 9
 
@@ -242,9 +234,7 @@ def test_the_bundled_city_is_what_its_command_makes(tmp_path):
     page = (ROOT / "data" / "raw" / "README.md").read_text(encoding="utf-8")
     line = next(line for line in page.splitlines() if "simulate --out data/raw/demo" in line)
     words = shlex.split(line.split("data/raw/demo", 1)[1].strip().strip("`"))
-    options = {
-        k.removeprefix("--").replace("-", "_"): float(v) for k, v in zip(words[::2], words[1::2], strict=True)
-    }
+    options = {k.removeprefix("--").replace("-", "_"): float(v) for k, v in zip(words[::2], words[1::2], strict=True)}
     whole = ("areas", "treated", "waves", "respondents", "projects", "seed")
     made = simulate_city(tmp_path / "demo", **{k: int(v) if k in whole else v for k, v in options.items()})
     bundled = ROOT / "data" / "raw" / "demo"

@@ -25,9 +25,7 @@ def panel_xlsx(tmp_path):
         sheet.append(HEADINGS)
         for area, shares in (("Mechelen", (75.0, 17.5, 7.5)), ("Genk", last)):
             for year in (2011, 2014):
-                sheet.append(
-                    [area, "algemeen onveiligheidsgevoel", item, datetime.datetime(year, 1, 1), None, *shares]
-                )
+                sheet.append([area, "algemeen onveiligheidsgevoel", item, datetime.datetime(year, 1, 1), None, *shares])
         for line in ([], ["Selectiestatus:"], ["Samenleven_Categorie: Surveyvragen"], ["jaar: >=2011<=2017"]):
             sheet.append(line)
         book.save(tmp_path / "panel.xlsx")
@@ -56,14 +54,10 @@ def test_footer_blank_column_excel_dates_and_blank_as_zero_are_read_and_2023_sta
     city = load_city("flanders", raw=tmp_path / "raw")
     shares = city.shares.set_index(["area", "wave", "category"])["share"]
     assert shares["Genk", "2011", "often-always"] == 0
-    assert (
-        shares["Mechelen", "2014", "often-always"] == 7.5 and shares["Mechelen", "2023", "often-always"] == 8
-    )
+    assert shares["Mechelen", "2014", "often-always"] == 7.5 and shares["Mechelen", "2023", "often-always"] == 8
     late = city.shares[city.shares["wave"] == "2023"]
     assert set(late["category"]) == {"often-always"} and (late["rounding"] == 1).all()
-    assert city.shares["assumed"].all() and any(
-        "publishes no number of answers" in notice for notice in city.notices
-    )
+    assert city.shares["assumed"].all() and any("publishes no number of answers" in notice for notice in city.notices)
     assert any("are in 2014 and not in 2023" in notice and "Genk" in notice for notice in city.notices)
 
 
@@ -92,9 +86,7 @@ def test_projects_are_copied_in_after_validation(panel_xlsx, long_csv, tmp_path)
     import_files([panel_xlsx(), long_csv], out=tmp_path / "raw" / "flanders", projects=projects)
     assert load_city("flanders", raw=tmp_path / "raw").projects["project"].tolist() == ["all"]
     projects.write_text("project,area,start\nall,Mechlen,2012-01-01\n")
-    with pytest.raises(
-        SchemaError, match="projects.csv, line 2, column 'area': 'Mechlen'.*did you mean 'Mechelen'"
-    ):
+    with pytest.raises(SchemaError, match="projects.csv, line 2, column 'area': 'Mechlen'.*did you mean 'Mechelen'"):
         import_files([panel_xlsx(), long_csv], out=tmp_path / "raw" / "other", projects=projects)
     assert not (tmp_path / "raw" / "other").exists()
 
@@ -118,9 +110,7 @@ def test_the_published_files_give_mechelens_published_shares(tmp_path):
 
 
 @NEEDS_REAL
-@pytest.mark.parametrize(
-    "file", ["SAMEN_vandalisme.xlsx", "WON_fierheid.xlsx", "leuven_vilvoorde_crime_per_1000.xlsx"]
-)
+@pytest.mark.parametrize("file", ["SAMEN_vandalisme.xlsx", "WON_fierheid.xlsx", "leuven_vilvoorde_crime_per_1000.xlsx"])
 def test_other_published_tables_are_refused_not_misread(file, tmp_path):
     with pytest.raises(SchemaError, match=file):
         import_files([REAL / "raw" / file], out=tmp_path / "flanders")

@@ -81,11 +81,7 @@ def test_a_rise_is_called_harm():
 
 def test_cannot_tell_gives_the_interval_and_what_would_be_needed():
     text = result(-1.0, 4.2)["sentence"]
-    assert (
-        "cannot tell" in text
-        and "7.9 fewer and 5.9 more" in text
-        and text.endswith("would halve the interval.")
-    )
+    assert "cannot tell" in text and "7.9 fewer and 5.9 more" in text and text.endswith("would halve the interval.")
 
 
 def test_a_blocked_evaluation_names_its_check_and_no_number():
@@ -108,10 +104,7 @@ def test_a_blocked_evaluation_names_its_check_and_no_number():
     ],
 )
 def test_rounding_the_headline_never_says_something_else(mean, low, high, minimum, expected):
-    assert (
-        verdict.headline_count({"mean": mean, "lower90": low, "upper90": high}, minimum_pp=minimum)
-        == expected
-    )
+    assert verdict.headline_count({"mean": mean, "lower90": low, "upper90": high}, minimum_pp=minimum) == expected
 
 
 # --- no two statements contradict ---------------------------------------------------------------------------------------
@@ -177,9 +170,7 @@ def test_headline_odds_and_advice_never_contradict_each_other(evaluation):
     if decided in verdict.FALLS:
         assert not re.search(WORDS[lang][1], text) and " 0 " not in text.split("(")[0]
     if decided in verdict.RISES:
-        assert re.search(WORDS[lang][1], text) and WORDS[lang][0] not in text.split("(")[0].replace(
-            "moins en", ""
-        )
+        assert re.search(WORDS[lang][1], text) and WORDS[lang][0] not in text.split("(")[0].replace("moins en", "")
     if decided == "cannot tell":
         assert att["lower90"] < 0.05 and att["upper90"] > -0.05
     assert verdict.next_step(made, names={}, lang=lang)

@@ -92,9 +92,7 @@ def result(
 def effects() -> pd.DataFrame:
     """Rows as in effects.csv for the whole, by project and by event time."""
     rows = [{"estimand": "att", "project": "", **summary(-3.0, 1.65)}]
-    rows += [
-        {"estimand": "att_by_project", "project": p, **summary(m, s)} for p, (_n, m, s) in PROJECTS.items()
-    ]
+    rows += [{"estimand": "att_by_project", "project": p, **summary(m, s)} for p, (_n, m, s) in PROJECTS.items()]
     rows += [
         {
             "estimand": "att_by_event_time",
@@ -145,9 +143,7 @@ def answer_shares() -> pd.DataFrame:
         (group, wave, float(wave), answer, share)
         for group, shift in (("treated", 3.0), ("comparison", 0.0))
         for i, wave in enumerate(WAVES)
-        for answer, share in zip(
-            ANSWERS, base + (shift - 0.5 * i) * np.array([-1, -0.5, 0.7, 0.5, 0.3]), strict=True
-        )
+        for answer, share in zip(ANSWERS, base + (shift - 0.5 * i) * np.array([-1, -0.5, 0.7, 0.5, 0.3]), strict=True)
     ]
     return pd.DataFrame(rows, columns=["group", "wave", "year", "answer", "share"])
 

@@ -38,9 +38,7 @@ def _from_respondents(city, item) -> xr.DataArray:
     weighted = np.bincount(places, weight, minlength=np.prod(shape)).reshape(shape)
     cell = area * shape[1] + wave
     # Kish: (sum w)^2 / sum w^2 answers per area-wave; counts are the weighted ones times that over sum w.
-    total, square, n = (
-        np.bincount(cell, x, minlength=shape[0] * shape[1]) for x in (weight, weight**2, None)
-    )
+    total, square, n = (np.bincount(cell, x, minlength=shape[0] * shape[1]) for x in (weight, weight**2, None))
     scale = np.divide(total, square, out=np.zeros_like(total), where=square > 0).reshape(shape[:2])
     index = np.arange(len(levels))
     return _labelled(
@@ -70,9 +68,7 @@ def _from_shares(city, item) -> xr.DataArray:
         rest = [k for k in range(len(levels)) if k not in listed]
         if rest and rest[-1] - rest[0] != len(rest) - 1:
             names = ", ".join(levels[k] for k in sorted(listed))
-            faults.append(
-                f"wave {wave} of {item} lists {names}: allowed are classes whose rest lies side by side"
-            )
+            faults.append(f"wave {wave} of {item} lists {names}: allowed are classes whose rest lies side by side")
             continue
         share = dict(zip(((k, k) for k in listed), rows["share"] / 100, strict=True))
         if rest:

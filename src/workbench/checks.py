@@ -75,9 +75,7 @@ def convergence(found, *, reruns=0, lang) -> tuple[str, str]:
         "bad": found["divergences"],
     }
     if sound:
-        text = _(
-            "The computation agrees with itself (R-hat {rhat}, effective sample {ess}, divergences {bad})."
-        )
+        text = _("The computation agrees with itself (R-hat {rhat}, effective sample {ess}, divergences {bad}).")
     else:
         text = _(
             "The computation has not settled (R-hat {rhat}, sound up to 1.01; effective sample {ess}, sound from 400; "
@@ -192,9 +190,7 @@ def linear_scale(panel, idata, att, *, lang) -> tuple[str, str]:
     text = _(
         "Without the model and its prior: {percentages} points by comparing percentages, {logit} on the model's scale; this "
         "report says {effect}."
-    ).format(
-        percentages=points(on_percent, lang), logit=points(on_logit, lang), effect=points(att["mean"], lang)
-    )
+    ).format(percentages=points(on_percent, lang), logit=points(on_logit, lang), effect=points(att["mean"], lang))
     if gap > panel.attrs["minimum_pp"] and not gap <= 2 * sd:
         return "warn", text + " " + _(
             "The first two differ by more than what counts as worthwhile: the answer depends on the scale."
@@ -206,9 +202,7 @@ def plausibility(att, *, lang) -> tuple[str, str]:
     """Warns about an effect above 10 pp."""
     _ = translator(lang).gettext
     if abs(att["mean"]) > IMPLAUSIBLE:
-        text = _(
-            "{effect} points is more than such projects are known to do: look for a break in the survey first."
-        )
+        text = _("{effect} points is more than such projects are known to do: look for a break in the survey first.")
         return "warn", text.format(effect=points(att["mean"], lang))
     return "pass", _("{effect} points is of a size that such projects can have.").format(
         effect=points(att["mean"], lang)
@@ -222,9 +216,7 @@ def effective_n(panel, idata, att, *, lang) -> tuple[str, str] | None:
         return None
     other = {name: idata.attrs[f"att_{name}_n"] for name in ("half", "double")}
     moved = max(abs(value - att["mean"]) for value in other.values()) > panel.attrs["minimum_pp"]
-    turned = any(
-        _sure(v, idata.attrs[f"att_{k}_n_sd"]) != _sure(att["mean"], att["sd"]) for k, v in other.items()
-    )
+    turned = any(_sure(v, idata.attrs[f"att_{k}_n_sd"]) != _sure(att["mean"], att["sd"]) for k, v in other.items())
     text = _(
         "The survey does not publish how many people answered; {n} per area and wave is assumed. With half as many the effect "
         "is {half} points, with twice as many {double} (here {effect})."
@@ -254,13 +246,11 @@ def shock_correlation(panel, idata, *, lang) -> tuple[str, str]:
         )
         if rho.std() > 0.8 * RHO_PRIOR_SD:
             text += " " + _("These data say little about it: that is mostly what was assumed.")
-        return "pass", text.format(
-            mean=number(rho.mean(), lang), low=number(low, lang), high=number(high, lang)
-        )
+        return "pass", text.format(mean=number(rho.mean(), lang), low=number(low, lang), high=number(high, lang))
     if not set(names) <= set(idata.attrs):
-        return "not possible", _(
-            "With {n} waves it is unknown how lasting an area's own ups and downs are."
-        ).format(n=waves)
+        return "not possible", _("With {n} waves it is unknown how lasting an area's own ups and downs are.").format(
+            n=waves
+        )
     values = [idata.attrs[name] for name in names]
     text = _(
         "With {n} waves it is unknown how lasting an area's own ups and downs are; the effect is {none} points if they fade at "

@@ -119,9 +119,7 @@ def _complete(
     if "population" not in areas or areas["population"].isna().all():
         tables["areas"] = areas = areas.assign(population=float("nan"))
         notices.append("areas have no population: every area counts alike in an effect")
-    tables["areas"] = areas.assign(
-        name=areas["name"].fillna(areas["area"]) if "name" in areas else areas["area"]
-    )
+    tables["areas"] = areas.assign(name=areas["name"].fillna(areas["area"]) if "name" in areas else areas["area"])
     for column in ("mode", "questionnaire_version", "note", "break_areas"):
         waves[column] = waves[column].fillna("") if column in waves else ""
     if "known_break" not in waves:
@@ -152,13 +150,9 @@ def _complete_shares(
         faults.add(sheet, "count", n[n == 0], "at least one answer in an area, wave and item")
     blank = rows["share"].isna()
     if blank.any():
-        notices.append(
-            f"{sheet.file}: {int(blank.sum())} rows without a share were left out, their class is implied"
-        )
+        notices.append(f"{sheet.file}: {int(blank.sum())} rows without a share were left out, their class is implied")
     stated = rows["n"] if "n" in rows else pd.Series(float("nan"), index=rows.index)
-    by_wave = (
-        assumed_n if isinstance(assumed_n, dict) else dict.fromkeys(rows["wave"].dropna().unique(), assumed_n)
-    )
+    by_wave = assumed_n if isinstance(assumed_n, dict) else dict.fromkeys(rows["wave"].dropna().unique(), assumed_n)
     assumed = rows["wave"].map({wave: float(n) for wave, n in by_wave.items() if isinstance(n, int | float)})
     given = sheet.frame["n"].notna() if "n" in sheet.frame else pd.Series(False, index=rows.index)
     # A number that was given and refused has its own fault already.
@@ -194,9 +188,7 @@ def _canonical(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         weight = rows["weight"] if "weight" in rows else pd.Series(1.0, index=rows.index)
         done["respondents"] = rows.assign(weight=weight, **strata)
     if "shares" in done:
-        done["shares"] = done["shares"][
-            ["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]
-        ]
+        done["shares"] = done["shares"][["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]]
     return {name: table.reset_index(drop=True) for name, table in done.items()}
 
 
@@ -216,9 +208,7 @@ def _city(
         simulated=said.get("simulated", False),
         folder=folder,
         notices=notices,
-        data_hash=provenance.hash_files(
-            [folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]
-        ),
+        data_hash=provenance.hash_files([folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]),
         items=tuple(name for name in ITEMS if name in present),
         weighted="respondents" in sheets and "weight" in sheets["respondents"].frame,
         respondents=rows,
@@ -229,9 +219,7 @@ def _city(
     )
 
 
-def write_city(
-    folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataFrame], check: bool = True
-) -> Path:
+def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataFrame], check: bool = True) -> Path:
     """Write a city folder in one step: the whole new one, or nothing.
 
     `manifest` needs name, language and simulated; a [table] with its usual file name is added for each of `tables`
@@ -292,7 +280,5 @@ def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Pa
     if panel is not None:
         provenance.write_bytes(folder / "panel.nc", bytes(panel.to_netcdf(engine="h5netcdf")))
     facts = {"city": city.city, "name": city.name, "simulated": city.simulated, "data_hash": city.data_hash}
-    provenance.write_json(
-        folder / "city.json", facts | {"items": list(city.items), "notices": list(city.notices)}
-    )
+    provenance.write_json(folder / "city.json", facts | {"items": list(city.items), "notices": list(city.notices)})
     return folder

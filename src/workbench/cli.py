@@ -79,7 +79,9 @@ def _contents(city: Any) -> Iterator[tuple[str, str]]:
     if city.shares is not None:
         yield "shares", f"{len(city.shares)} published percentages, no respondents"
     yield "items", ", ".join(city.items)
-    names = [f"{project} ({len(rows)} area{'s' * (len(rows) != 1)})" for project, rows in city.projects.groupby("project")]
+    names = [
+        f"{project} ({len(rows)} area{'s' * (len(rows) != 1)})" for project, rows in city.projects.groupby("project")
+    ]
     yield "projects", ", ".join(names) or "none"
 
 
@@ -105,7 +107,9 @@ def evaluate(
     ] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option("-p", "--parameter", help="Any other parameter of the notebook; repeat for more.", metavar="NAME=VALUE"),
+        typer.Option(
+            "-p", "--parameter", help="Any other parameter of the notebook; repeat for more.", metavar="NAME=VALUE"
+        ),
     ] = None,
 ) -> None:
     """Evaluate a city's projects and write a report.
@@ -188,7 +192,9 @@ def simulate(
     shock_sd: Annotated[float, typer.Option(help="Spread of area-wave shocks, logit scale.")] = 0.1,
     shock_rho: Annotated[float, typer.Option(help="Correlation of shocks from wave to wave.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Same seed, same city.")] = 1,
-    shares: Annotated[bool, typer.Option("--shares", help="Write published percentages instead of respondents.")] = False,
+    shares: Annotated[
+        bool, typer.Option("--shares", help="Write published percentages instead of respondents.")
+    ] = False,
 ) -> None:
     """Make a city with a known true effect."""
     with _refusals():
@@ -233,7 +239,9 @@ def import_layout(
 
         layouts = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
         if layout not in layouts:
-            raise ParameterError(f"layout {layout!r} is unknown{nearest(layout, layouts)} (known: {', '.join(layouts)})")
+            raise ParameterError(
+                f"layout {layout!r} is unknown{nearest(layout, layouts)} (known: {', '.join(layouts)})"
+            )
         folder = resolve(out)
         validate_name(folder.name, "the city folder")
         missing = [file for file in [*files, *filter(None, [projects])] if not resolve(file).is_file()]

@@ -147,9 +147,7 @@ def _check_varied(sheet: Sheet, name: str, answers: pd.Series, *, faults: Faults
         faults.add(sheet, name, shown, "at least two different answers to an item")
 
 
-def _check_no_empty_wave(
-    tables: Tables, sheets: Sheets, answered: object, file: str, *, faults: Faults
-) -> None:
+def _check_no_empty_wave(tables: Tables, sheets: Sheets, answered: object, file: str, *, faults: Faults) -> None:
     waves = tables["waves"]["wave"]
     faults.add(
         sheets["waves"],
@@ -206,9 +204,6 @@ def _check_sums(sheet: Sheet, rows: pd.DataFrame, *, faults: Faults) -> None:
     if not off.any():
         return
     bad = cells[off].reset_index()
-    shown = [
-        f"sum {total:.6g} of {', '.join(key)}"
-        for total, *key in bad[["total", "area", "wave", "item"]].values
-    ]
+    shown = [f"sum {total:.6g} of {', '.join(key)}" for total, *key in bad[["total", "area", "wave", "item"]].values]
     allowed = f"shares that sum to 100 within {slack[off].max():.2g}, which is what rounding explains"
     faults.add(sheet, "share", pd.Series(shown, index=bad["line"]), allowed)

@@ -29,9 +29,7 @@ def data_contract(city, panel, *, lang) -> tuple[str, str]:
     parts = [text.format(answers=answers_told(panel, lang=lang), **sizes)]
     lacking = panel["treated"].values & ~complete
     if lacking.any():
-        text = _(
-            "Without answers before the project or in the waves that count, so that the model guesses: {names}."
-        )
+        text = _("Without answers before the project or in the waves that count, so that the model guesses: {names}.")
         parts.append(text.format(names=", ".join(panel["area_name"].values[lacking])))
     parts += [note for note in panel.attrs["notices"].splitlines() if note not in city.notices]
     return ("warn" if len(parts) > 1 else "pass"), " ".join(parts)
@@ -119,9 +117,7 @@ def design_grade(panel, level, *, lang) -> tuple[str, str]:
     """The design level in words; warns below 3."""
     _ = translator(lang).gettext
     text = {
-        5: _(
-            "Design 5 of 5: chance decided which areas got a project (project areas: {treated}, others: {others})."
-        ),
+        5: _("Design 5 of 5: chance decided which areas got a project (project areas: {treated}, others: {others})."),
         4: _(
             "Design 4 of 5: before and after in {treated} project areas and {others} others, asked at least twice before."
         ),
@@ -141,9 +137,7 @@ def baseline_gap(panel, *, lang) -> tuple[str, str]:
     _ = translator(lang).gettext
     shares = before(panel)
     if shares is None:
-        return "not possible", _(
-            "No wave tells how many felt unsafe before the projects, here and elsewhere."
-        )
+        return "not possible", _("No wave tells how many felt unsafe before the projects, here and elsewhere.")
     gap = shares[0] - shares[1]
     text = _(
         "Before the projects {treated} % felt unsafe in project areas and {others} % in the others ({gap} points)."

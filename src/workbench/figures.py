@@ -35,9 +35,7 @@ sns.set_theme(style="white", font="DejaVu Sans", rc={
 def png(fig: Figure, *, dpi: int = DPI) -> bytes:
     """The figure as a PNG; the figure is closed."""
     buffer = io.BytesIO()
-    fig.savefig(
-        buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None}
-    )
+    fig.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None})
     plt.close(fig)
     return buffer.getvalue()
 
@@ -49,9 +47,7 @@ def show(fig: Figure, alt: str, *, simulated: bool = False, lang: str = "en") ->
     display({"image/png": data, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
-def image_tag(
-    fig: Figure, alt: str, *, width: int | None = None, simulated: bool = False, lang: str = "en"
-) -> Markup:
+def image_tag(fig: Figure, alt: str, *, width: int | None = None, simulated: bool = False, lang: str = "en") -> Markup:
     """The figure as an `<img>` that holds its own data, sharp in print; `width` in screen pixels."""
     alt = _marked(fig, alt, simulated=simulated, lang=lang)
     data = base64.b64encode(png(fig, dpi=2 * DPI)).decode()
@@ -116,9 +112,7 @@ def _said(block: pd.DataFrame, names: dict, lang: str) -> str:
     rows = ((wave, row.dropna()) for wave, row in block.iterrows())
     return "; ".join(
         f"{wave} "
-        + ", ".join(
-            f"{names.get(answer, answer)} {number(share, lang, 0)} %" for answer, share in row.items()
-        )
+        + ", ".join(f"{names.get(answer, answer)} {number(share, lang, 0)} %" for answer, share in row.items())
         for wave, row in rows
     )
 
@@ -142,9 +136,7 @@ def _direct_labels(
     for y, index in zip(placed, order, strict=True):
         if keys:
             ax.plot(x - 0.25, y, "s", color=keys[index], ms=9, mec=GREY, mew=0.6)
-        ax.text(
-            x, y, texts[index], color=colours[index], weight="bold", va="center", ha="left", linespacing=1.05
-        )
+        ax.text(x, y, texts[index], color=colours[index], weight="bold", va="center", ha="left", linespacing=1.05)
 
 
 def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
@@ -277,9 +269,7 @@ def _interval(ax: Axes, y: float, row: pd.Series) -> None:
 def _estimate(row: pd.Series | dict, lang: str) -> str:
     mean, low, high = (points(row[key], lang) for key in ("mean", "lower90", "upper90"))
     return (
-        translator(lang)
-        .gettext("{mean} points, 90 % interval {low} to {high}")
-        .format(mean=mean, low=low, high=high)
+        translator(lang).gettext("{mean} points, 90 % interval {low} to {high}").format(mean=mean, low=low, high=high)
     )
 
 
@@ -316,9 +306,7 @@ def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang
         ax.add_patch(Circle((x, y + 0.2), 0.17, color=colour, lw=0))
         ax.add_patch(Wedge((x, y - 0.38), 0.36, 0, 180, color=colour, lw=0))
         if colour in marks:  # told apart without colour too
-            ax.text(
-                x, y - 0.22, marks[colour], color="white", ha="center", va="center", fontsize=9, weight="bold"
-            )
+            ax.text(x, y - 0.22, marks[colour], color="white", ha="center", va="center", fontsize=9, weight="bold")
     ax.set(xlim=(-0.5, 9.5), ylim=(-0.5, 9.5), aspect="equal")
     ax.axis("off")
     if more:
@@ -330,9 +318,7 @@ def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang
             "Of 100 residents {unsafe} feel unsafe, {fewer} no longer do because of the projects, and {safe} feel "
             "safe either way."
         ).format(unsafe=unsafe, fewer=fewer, safe=100 - unsafe - fewer)
-    return _("Of 100 residents {unsafe} feel unsafe and {safe} do not.").format(
-        unsafe=unsafe, safe=100 - unsafe
-    )
+    return _("Of 100 residents {unsafe} feel unsafe and {safe} do not.").format(unsafe=unsafe, safe=100 - unsafe)
 
 
 def plot_strip(row: pd.Series | dict, *, ax: Axes, minimum_pp: float, limit: float, lang: str) -> str:

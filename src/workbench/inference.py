@@ -78,7 +78,9 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
         values = {name: jax.numpy.asarray(data.get(name, default[name])) for name in default}
         began = time.perf_counter()
         # Data as constants of the compiled function: passing them at each call costs more than compiling again.
-        gradient = (lambda x: shared(x, values)) if many else jax.jit(lambda x: density(x, values)).lower(start).compile()
+        gradient = (
+            (lambda x: shared(x, values)) if many else jax.jit(lambda x: density(x, values)).lower(start).compile()
+        )
         compiled = time.perf_counter()
         raw = nutpie.sample(
             _compiled(gradient, np.asarray(start)), draws=draws, tune=tune, chains=chains, seed=seed,
@@ -172,7 +174,9 @@ def _with_att(panel, idata) -> xr.DataTree:
 def _prior_delta(model, *, seed, draws=2000) -> xr.Dataset:
     """Draws of the effects from their prior, dims (chain, draw, effect)."""
     delta = pm.draw(model["delta"], draws=draws, random_seed=seed, mode="FAST_COMPILE")
-    return xr.Dataset({"delta": (("chain", "draw", "effect"), delta[None])}, coords={"effect": list(model.coords["effect"])})
+    return xr.Dataset(
+        {"delta": (("chain", "draw", "effect"), delta[None])}, coords={"effect": list(model.coords["effect"])}
+    )
 
 
 def _what_if(panel, model, idata, *, seed):

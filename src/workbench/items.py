@@ -38,11 +38,7 @@ def _item(name: str, entry: dict, scales: dict[str, dict[str, list[str]]]) -> It
     if entry.get("agree_is_cohesive") is False:
         scale.reverse()
     labels = {lang: tuple(texts[i] for _, texts in scale) for i, lang in enumerate(LANGUAGES)}
-    rest = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in entry.items()
-        if key != "scale"
-    }
+    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key != "scale"}
     return Item(item=name, categories=tuple(label for label, _ in scale), labels=labels, **rest)
 
 

@@ -48,9 +48,7 @@ def contrasted(panel) -> np.ndarray:
 
 def _smooth(information, counts):
     """Information by area and wave effects times answers: a cell's own would weigh its own noise."""
-    ratio = lambda axis: (
-        information.sum(axis, keepdims=True) / np.maximum(counts.sum(axis, keepdims=True), 1e-9)
-    )
+    ratio = lambda axis: information.sum(axis, keepdims=True) / np.maximum(counts.sum(axis, keepdims=True), 1e-9)
     return counts * ratio(1) * ratio(0) / max(information.sum() / max(counts.sum(), 1e-9), 1e-9)
 
 
@@ -139,11 +137,7 @@ def pre_trend(data, *, sd_shock, rho) -> dict[str, float] | None:
         return None
     estimate = solved @ right
     left = np.einsum("au,auv,av->", y, within, y) - right @ estimate
-    df = int(
-        (inverse.sum(2) != 0).sum()
-        - part.any(1).sum()
-        - np.linalg.matrix_rank(pooled, tol=1e-8 * pooled.max())
-    )
+    df = int((inverse.sum(2) != 0).sum() - part.any(1).sum() - np.linalg.matrix_rank(pooled, tol=1e-8 * pooled.max()))
     se = float(np.sqrt(solved[-1, -1] * max(1.0, left / df if df > 0 else 1.0)))
     ratio = abs(estimate[-1]) / se
     p = 2 * (student.sf(ratio, df) if df > 0 else norm.sf(ratio))

@@ -17,9 +17,7 @@ FILES = {
     "waves": "waves.csv",
     "projects": "projects.csv",
 }
-TOP = {"name": str, "language": str, "simulated": bool, "notes": list, "made_by": str} | dict.fromkeys(
-    TABLES, dict
-)
+TOP = {"name": str, "language": str, "simulated": bool, "notes": list, "made_by": str} | dict.fromkeys(TABLES, dict)
 IN_TABLE = {
     "file": str,
     "separator": str,
@@ -39,9 +37,7 @@ def read(folder: Path, *, faults: Faults) -> dict:
     try:
         said = tomllib.loads((folder / "city.toml").read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SchemaError(
-            f"{folder.name}: city.toml cannot be read: {error}; allowed: TOML in UTF-8"
-        ) from None
+        raise SchemaError(f"{folder.name}: city.toml cannot be read: {error}; allowed: TOML in UTF-8") from None
     good = _check_keys("", said, TOP, faults=faults)
     if not good.get("name"):
         faults.say('city.toml: name is missing; allowed: name = "what the city is called"')
@@ -94,23 +90,17 @@ def _check_table(table: str, entry: dict, *, faults: Faults) -> dict:
     if good.get("decimal", ".") not in (".", ","):
         faults.say(f"city.toml [{table}]: decimal {good.pop('decimal')!r}; allowed: '.' or ','")
     good["missing"] = [str(value) for value in good.get("missing", [])]
-    columns = _check_keys(
-        f"{table}.columns", good.get("columns", {}), dict.fromkeys(TABLES[table], str), faults=faults
-    )
+    columns = _check_keys(f"{table}.columns", good.get("columns", {}), dict.fromkeys(TABLES[table], str), faults=faults)
     twice = {own for own in columns.values() if list(columns.values()).count(own) > 1}
     if twice:
-        faults.say(
-            f"city.toml [{table}.columns]: {', '.join(sorted(twice))} named twice; allowed: each heading once"
-        )
+        faults.say(f"city.toml [{table}.columns]: {', '.join(sorted(twice))} named twice; allowed: each heading once")
     good["columns"] = columns
     good["codes"] = _check_codes(table, good.get("codes", {}), faults=faults)
     if "routed" in good:
         good["routed"] = _check_routed(good["routed"], faults=faults)
     for n in _values(good.get("assumed_n", 1)):
         if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < float("inf"):
-            faults.say(
-                f"city.toml [{table}]: assumed_n {n!r}; allowed: a number above 0, or one for each wave"
-            )
+            faults.say(f"city.toml [{table}]: assumed_n {n!r}; allowed: a number above 0, or one for each wave")
     return good
 
 
@@ -133,9 +123,7 @@ def _check_codes(table: str, codes: dict, *, faults: Faults) -> dict[str, dict[s
                     f"city.toml [{table}.codes.{column}]: code {code!r} = {label!r}{nearest(label, labels)}; "
                     f"allowed: {', '.join(labels)}"
                 )
-    return {
-        column: {str(code): str(label) for code, label in mapping.items()} for column, mapping in good.items()
-    }
+    return {column: {str(code): str(label) for code, label in mapping.items()} for column, mapping in good.items()}
 
 
 def _check_routed(routed: dict, *, faults: Faults) -> dict[str, dict[str, str]]:
@@ -143,9 +131,7 @@ def _check_routed(routed: dict, *, faults: Faults) -> dict[str, dict[str, str]]:
     items = [name for name, item in ITEMS.items() if item.routed_out]
     good = _check_keys("respondents.routed", routed, dict.fromkeys(items, dict), faults=faults)
     for item, entry in good.items():
-        good[item] = _check_keys(
-            f"respondents.routed.{item}", entry, dict.fromkeys(ROUTED, str), faults=faults
-        )
+        good[item] = _check_keys(f"respondents.routed.{item}", entry, dict.fromkeys(ROUTED, str), faults=faults)
         if missing := ROUTED - set(entry):
             faults.say(f"city.toml [respondents.routed.{item}]: {', '.join(sorted(missing))} missing")
     return {item: entry for item, entry in good.items() if set(entry) == ROUTED}
@@ -161,15 +147,11 @@ def _check_files(folder: Path, said: Mapping, *, faults: Faults) -> None:
         elif name and not is_plain(name):
             faults.say(f"city.toml [{table}]: file {name!r}; allowed: a file in the city's own folder")
         elif name and not (folder / name).is_file():
-            faults.say(
-                f"city.toml [{table}]: no file {name!r}{nearest(name, here.split(', '))}; files here: {here}"
-            )
+            faults.say(f"city.toml [{table}]: no file {name!r}{nearest(name, here.split(', '))}; files here: {here}")
     given = [table for table in ("respondents", "shares") if file_of(said, table, folder)]
     if len(given) != 1:
         what = "both survey and shares" if given else "neither survey nor shares"
-        faults.say(
-            f"city.toml: {what}; allowed: either [respondents] (rows) or [shares] (published percentages)"
-        )
+        faults.say(f"city.toml: {what}; allowed: either [respondents] (rows) or [shares] (published percentages)")
 
 
 def as_toml(content: Mapping) -> str:
@@ -179,9 +161,7 @@ def as_toml(content: Mapping) -> str:
 
 def _toml_lines(content: Mapping, path: tuple[str, ...]) -> list[str]:
     lines = [
-        f"{_toml_key(key)} = {_toml_value(value)}"
-        for key, value in content.items()
-        if not isinstance(value, Mapping)
+        f"{_toml_key(key)} = {_toml_value(value)}" for key, value in content.items() if not isinstance(value, Mapping)
     ]
     for key, value in content.items():
         if isinstance(value, Mapping):

@@ -149,14 +149,14 @@ def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str)
             unsafe=orange(unsafe), fewer=blue(fewer), safe=100 - unsafe - fewer
         )
     elif more:
-        text = Markup(
-            _("{unsafe} feel unsafe, {more} of them because of the projects; {safe} feel safe.")
-        ).format(unsafe=orange(unsafe), more=orange(more), safe=100 - unsafe)
-    else:
-        text = Markup(_("{unsafe} feel unsafe, {safe} do not.")).format(
-            unsafe=orange(unsafe), safe=100 - unsafe
+        text = Markup(_("{unsafe} feel unsafe, {more} of them because of the projects; {safe} feel safe.")).format(
+            unsafe=orange(unsafe), more=orange(more), safe=100 - unsafe
         )
-    part = Markup(_("The projects’ part in this lies between {low} and {high} (90 % interval; waves that count: {waves})."))
+    else:
+        text = Markup(_("{unsafe} feel unsafe, {safe} do not.")).format(unsafe=orange(unsafe), safe=100 - unsafe)
+    part = Markup(
+        _("The projects’ part in this lies between {low} and {high} (90 % interval; waves that count: {waves}).")
+    )
     return text + " " + part.format(low=low, high=high, waves=", ".join(setting.counting_waves(panel)))
 
 
@@ -166,14 +166,14 @@ def _trends_caption(trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> str:
         group: frame.sort_values("year")["mean"].iloc[[0, -1]].tolist()
         for group, frame in trends[trends["series"] == "modelled"].groupby("group")
     }
-    say = {
-        f"{group[0]}{i}": number(value, lang) for group, pair in ends.items() for i, value in enumerate(pair)
-    }
+    say = {f"{group[0]}{i}": number(value, lang) for group, pair in ends.items() for i, value in enumerate(pair)}
     seen = trends[trends["series"] == "observed"].dropna(subset="mean")["wave"]
     bare = [wave for wave in dict.fromkeys(trends["wave"]) if wave not in set(seen)]
     dots = _("Dots are the survey.")
     if bare:
-        dots = _("Dots are the survey; in {waves} it did not publish this share, and the model reads it from what it did.")
+        dots = _(
+            "Dots are the survey; in {waves} it did not publish this share, and the model reads it from what it did."
+        )
     text = _(
         "Comparison areas went from {c0} to {c1} percent over these waves, project areas from {t0} to {t1}. The "
         "dashed line is what the model expects had there been no projects, with its 90 % band."
@@ -186,18 +186,12 @@ def _trends_caption(trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> str:
 
 def project_names(panel: xr.Dataset) -> dict[str, str]:
     """Label of each project id."""
-    return dict(
-        zip(
-            panel["project"].to_numpy().astype(str), panel["project_name"].to_numpy().astype(str), strict=True
-        )
-    )
+    return dict(zip(panel["project"].to_numpy().astype(str), panel["project_name"].to_numpy().astype(str), strict=True))
 
 
 def area_names(panel: xr.Dataset) -> dict[str, str]:
     """Label of each area id."""
-    return dict(
-        zip(panel["area"].to_numpy().astype(str), panel["area_name"].to_numpy().astype(str), strict=True)
-    )
+    return dict(zip(panel["area"].to_numpy().astype(str), panel["area_name"].to_numpy().astype(str), strict=True))
 
 
 def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
@@ -261,9 +255,7 @@ def _caveats(result: dict, panel: xr.Dataset, lang: str) -> list[tuple[str, str]
         if check["status"] == status
     ]
     if result["verdict"] != "blocked":
-        trend = [
-            c["message"] for c in result["checks"] if c["name"] == "pre-trends" and c["status"] not in told
-        ]
+        trend = [c["message"] for c in result["checks"] if c["name"] == "pre-trends" and c["status"] not in told]
         items += [(_("What could overturn it"), message) for message in trend]
     return [*items, (_("What to do next"), verdict.next_step(result, names=project_names(panel), lang=lang))]
 

@@ -105,20 +105,14 @@ def _choose(city, item, unsafe_from, projects, comparison, window_months, minimu
     primary = [i for i in rows["primary_item"].dropna().unique() if i in known]
     item = item or (primary[0] if len(primary) == 1 else next(iter(known), None))
     if item not in known:
-        what = (
-            f"item {item!r} is not an item of insecurity in {city.city}" if item else f"{city.city} has none"
-        )
-        faults.append(
-            f"{what}{nearest(item, known)}; allowed: {', '.join(known) or 'a city with such an item'}"
-        )
+        what = f"item {item!r} is not an item of insecurity in {city.city}" if item else f"{city.city} has none"
+        faults.append(f"{what}{nearest(item, known)}; allowed: {', '.join(known) or 'a city with such an item'}")
     else:
         levels = ITEMS[item].categories
         unsafe_from = unsafe_from or ITEMS[item].unsafe_from
         if unsafe_from not in levels[1:]:
             hint = nearest(unsafe_from, levels[1:])
-            faults.append(
-                f"unsafe_from {unsafe_from!r} is not a category{hint}; allowed: {', '.join(levels[1:])}"
-            )
+            faults.append(f"unsafe_from {unsafe_from!r} is not a category{hint}; allowed: {', '.join(levels[1:])}")
     for what, names, allowed in (
         ("project", projects, city.projects["project"].unique()),
         ("comparison area", comparison, city.areas["area"].unique()),
@@ -130,15 +124,11 @@ def _choose(city, item, unsafe_from, projects, comparison, window_months, minimu
                 faults.append(f"{what} {name!r} is not in {city.city}{hint}; allowed: {some or 'none'}")
     match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(window_months))
     if not match or int(match[1]) >= int(match[2]):
-        faults.append(
-            f"window_months {window_months!r}: allowed are two whole numbers of months such as 6-24"
-        )
+        faults.append(f"window_months {window_months!r}: allowed are two whole numbers of months such as 6-24")
     if minimum_pp is not None and not 0 < minimum_pp <= 100:
         faults.append(f"minimum_pp {minimum_pp!r}: allowed is a number of points above 0")
     if city.projects.empty:
-        faults.append(
-            f"{city.city} has no projects: there is nothing to evaluate; allowed: a city with projects.csv"
-        )
+        faults.append(f"{city.city} has no projects: there is nothing to evaluate; allowed: a city with projects.csv")
     if faults:
         raise ParameterError("\n".join(faults))
     return {
@@ -200,9 +190,7 @@ def _design(city, chosen, phases, *, surveyed):
     active = active[~active["area"].isin(early)]
     treated = set(active.loc[active["project"].isin(selected), "area"])
     never = set(surveyed) - early - set(active["area"])
-    if shared := sorted(
-        active.groupby("area")["project"].nunique().loc[lambda n: n > 1].index.intersection(treated)
-    ):
+    if shared := sorted(active.groupby("area")["project"].nunique().loc[lambda n: n > 1].index.intersection(treated)):
         text = _("More than one project runs in {areas}: what each did there is hard to tell apart.")
         notices.append(text.format(areas=", ".join(shared)))
     if wrong := sorted(set(chosen["comparison"]) - never):
@@ -253,9 +241,7 @@ def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
     start = active.groupby("area")["position"].min().reindex(areas)
     date, table = _middle(city, waves), city.areas.set_index("area").loc[areas]
     # Without populations areas count alike; strata always as they are in the sample.
-    residents = (
-        np.ones(len(areas)) if table["population"].isna().any() else table["population"].to_numpy(float)
-    )
+    residents = np.ones(len(areas)) if table["population"].isna().any() else table["population"].to_numpy(float)
     composition = counts.sum(("wave", "answer"))
     rows = city.projects[city.projects["area"].isin(areas)].groupby("project")
     about = rows[["name", "min_worthwhile_pp", "start"]].agg(

@@ -91,7 +91,9 @@ def _fault(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
     name = str(detail["loc"][0])
     shown = repr(name if len(name) <= 60 else f"{name[:60]}...")
     if detail["type"] == "extra_forbidden":
-        return f"parameter {shown} is unknown{nearest(name, model.model_fields)} (known: {', '.join(model.model_fields)})"
+        return (
+            f"parameter {shown} is unknown{nearest(name, model.model_fields)} (known: {', '.join(model.model_fields)})"
+        )
     value, words = str(detail["input"])[:60], model.model_fields[name].description
     options = words.removeprefix("one of ").split(", ") if words.startswith("one of ") else ()
     return f"parameter {name}: {value!r} is not {words}{nearest(value, options)}"

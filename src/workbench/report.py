@@ -37,9 +37,7 @@ STYLE = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 
 
-def build_result(
-    panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd.DataFrame, *, lang: str
-) -> dict:
+def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd.DataFrame, *, lang: str) -> dict:
     """result.json as a plain dict: verdict, sentence, grade, effects, checks, diagnostics, counts, provenance.
 
     `inputs` has `att` and `by_project` (posterior summaries in pp, see `verdict.decide`) and `needed`, the sentence
@@ -49,11 +47,7 @@ def build_result(
     attrs, source, blocked = panel.attrs, dict(idata.attrs), bool((checks["status"] == "fail").any())
     minimum = float(attrs["minimum_pp"])
     decide = partial(verdict.decide, minimum_pp=minimum, blocked=blocked)
-    seconds = {
-        name.removeprefix("seconds_"): source.pop(name)
-        for name in list(source)
-        if name.startswith("seconds_")
-    }
+    seconds = {name.removeprefix("seconds_"): source.pop(name) for name in list(source) if name.startswith("seconds_")}
     result = {
         "city": attrs["city"],
         "simulated": bool(attrs["simulated"]),
@@ -64,9 +58,7 @@ def build_result(
         "verdict": decide(inputs["att"]),
         "grade": verdict.grade(checks.attrs["design_level"], checks),
         "att_pp": inputs["att"],
-        "by_project": {
-            project: row | {"verdict": decide(row)} for project, row in inputs["by_project"].items()
-        },
+        "by_project": {project: row | {"verdict": decide(row)} for project, row in inputs["by_project"].items()},
         "needed": inputs["needed"],
         "checks": checks[["name", "status", "message"]].to_dict("records"),
         "diagnostics": checks.attrs["diagnostics"],
@@ -168,9 +160,7 @@ def render(notebook: nbformat.NotebookNode | str | os.PathLike, *, lang: str, ti
     are kept only as pictures, tables and plain text. ValueError if a picture has no alt text.
     """
     nb = _reordered(
-        nbformat.read(notebook, as_version=4)
-        if not isinstance(notebook, dict)
-        else nbformat.from_dict(notebook)
+        nbformat.read(notebook, as_version=4) if not isinstance(notebook, dict) else nbformat.from_dict(notebook)
     )
     _ = translator(lang).gettext
     exporter = HTMLExporter(
@@ -202,9 +192,7 @@ def _reordered(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for number, cell in enumerate(kept, start=1):
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}) and not _alt(output):
-                raise ValueError(
-                    f"cell {number}: a picture without alt text; display it with figures.show(fig, alt)"
-                )
+                raise ValueError(f"cell {number}: a picture without alt text; display it with figures.show(fig, alt)")
     first = [cell for cell in kept if "page-one" in _tags(cell)]
     rest = _folded([cell for cell in kept if "page-one" not in _tags(cell)])
     return nbformat.v4.new_notebook(cells=first + rest, metadata=nb.metadata)

@@ -40,9 +40,7 @@ class Column:
         if self.above is not None:
             return f"a number above {self.above:g}"
         if self.least is not None:
-            return f"a number from {self.least:g}" + (
-                f" to {self.most:g}" if self.most is not None else " up"
-            )
+            return f"a number from {self.least:g}" + (f" to {self.most:g}" if self.most is not None else " up")
         return "a number"
 
 
@@ -150,9 +148,7 @@ class Faults:
         """Raise SchemaError with all faults, one per line."""
         if self.lines:
             count = f"{len(self.lines)} fault{'s' if len(self.lines) > 1 else ''}"
-            raise SchemaError(
-                "\n".join([f"{city}: {count}, nothing was written", *dict.fromkeys(self.lines)])
-            )
+            raise SchemaError("\n".join([f"{city}: {count}, nothing was written", *dict.fromkeys(self.lines)]))
 
 
 def _shown(value: object) -> str:
@@ -179,17 +175,13 @@ def convert(sheet: Sheet, *, faults: Faults) -> pd.DataFrame:
                 f"{sheet.file}, line 1, column {name!r} is missing{hint}; allowed: a heading {name}, or "
                 f"[{sheet.table}.columns] {name} = one of {', '.join(map(repr, headings[:20]))}"
             )
-            done[name] = pd.Series(
-                pd.NaT if column.kind == "date" else None, index=frame.index, dtype=_dtype(column)
-            )
+            done[name] = pd.Series(pd.NaT if column.kind == "date" else None, index=frame.index, dtype=_dtype(column))
     table = pd.DataFrame(done, index=frame.index)
     if sheet.table == "shares":
         table["category"] = _recode_categories(table, sheet.codes)
     keys = UNIQUE[sheet.table]
     doubled = table.duplicated(keys) & table[keys].notna().all(axis=1)
-    shown = (
-        table.loc[doubled, keys].astype(str).agg(", ".join, axis=1) if doubled.any() else pd.Series(dtype=str)
-    )
+    shown = table.loc[doubled, keys].astype(str).agg(", ".join, axis=1) if doubled.any() else pd.Series(dtype=str)
     faults.add(sheet, keys[0], shown, f"each {' and '.join(keys)} once")
     return table
 
@@ -198,8 +190,7 @@ def with_all_columns(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the table with every column of its contract, absent ones as missing values."""
     columns = TABLES[name]
     given = {
-        key: table[key] if key in table else pd.Series(index=table.index, dtype=_dtype(columns[key]))
-        for key in columns
+        key: table[key] if key in table else pd.Series(index=table.index, dtype=_dtype(columns[key])) for key in columns
     }
     return pd.DataFrame(given, index=table.index)
 
@@ -227,9 +218,9 @@ def _convert_column(sheet: Sheet, name: str, column: Column, *, faults: Faults) 
         few = column.allowed if len(column.among) < 4 else ", ".join(column.among)
         faults.add(sheet, name, bad, few + hint)
         return text.where(~text.index.isin(bad.index)) if len(bad) else text
-    return {"text": _as_is, "number": _convert_numbers, "date": _convert_dates, "flag": _convert_flags}[
-        column.kind
-    ](sheet, name, text, column, faults=faults)
+    return {"text": _as_is, "number": _convert_numbers, "date": _convert_dates, "flag": _convert_flags}[column.kind](
+        sheet, name, text, column, faults=faults
+    )
 
 
 def _as_is(sheet: Sheet, name: str, text: pd.Series, column: Column, *, faults: Faults) -> pd.Series:
@@ -256,9 +247,7 @@ def _convert_answers(sheet: Sheet, name: str, text: pd.Series, *, faults: Faults
     """Turn answer codes into the item's categories; an unknown code is a fault, never a missing answer."""
     item = ITEMS[name]
     known = {label: label for label in item.categories} | item.codes | sheet.codes.get(name, {})
-    known |= {
-        code: None for code in (*item.missing, *item.off_scale) if code not in sheet.codes.get(name, {})
-    }
+    known |= {code: None for code in (*item.missing, *item.off_scale) if code not in sheet.codes.get(name, {})}
     known |= {code: None for code, label in known.items() if label in item.off_scale}
     places, distinct = pd.factorize(text)
     unknown = [place for place, value in enumerate(distinct) if value not in known]
@@ -269,15 +258,11 @@ def _convert_answers(sheet: Sheet, name: str, text: pd.Series, *, faults: Faults
     return pd.Series(mapped[places], index=text.index, dtype="str")
 
 
-def _convert_numbers(
-    sheet: Sheet, name: str, text: pd.Series, column: Column, *, faults: Faults
-) -> pd.Series:
+def _convert_numbers(sheet: Sheet, name: str, text: pd.Series, column: Column, *, faults: Faults) -> pd.Series:
     plain = text
     if sheet.decimal == ",":
         dotted = text[text.str.contains(".", regex=False, na=False)]
-        faults.add(
-            sheet, name, dotted, "a number with a decimal comma and no other mark, as city.toml declares"
-        )
+        faults.add(sheet, name, dotted, "a number with a decimal comma and no other mark, as city.toml declares")
         plain = text.where(~text.index.isin(dotted.index)).str.replace(",", ".", regex=False)
     values = pd.to_numeric(plain, errors="coerce").astype("float64")
     values = values.where(np.isfinite(values))

@@ -155,7 +155,9 @@ def answers_by_area(place: object, *, lang: str) -> pd.DataFrame:
         assumed = bool(place.shares["assumed"].any())
     areas, waves = place.areas.set_index("area")["name"], place.waves["wave"].tolist()
     table = counts.unstack().reindex(index=areas.index, columns=waves).fillna(0).rename_axis(columns=None)
-    table = table.set_axis(pd.Index(areas, name=translator(lang).gettext("area"))).iloc[np.argsort(table.sum(axis=1), kind="stable")]
+    table = table.set_axis(pd.Index(areas, name=translator(lang).gettext("area"))).iloc[
+        np.argsort(table.sum(axis=1), kind="stable")
+    ]
     table.attrs["caption"] = "assumed counts" if assumed else "counts"
     return table
 
@@ -179,7 +181,9 @@ def unsafe_by_area(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
     names = [f"● {n}" if t else str(n) for n, t in zip(panel["area_name"].to_numpy(), treated, strict=True)]
     percents = 100 * panel["share_unsafe"].transpose("area", "wave").to_numpy()
     frame = pd.DataFrame(
-        percents, index=pd.Index(names, name=translator(lang).gettext("area")), columns=panel["wave"].to_numpy().astype(str)
+        percents,
+        index=pd.Index(names, name=translator(lang).gettext("area")),
+        columns=panel["wave"].to_numpy().astype(str),
     )
     return frame.iloc[np.lexsort((-frame.mean(axis=1).fillna(0), ~treated))]
 

@@ -25,9 +25,7 @@ def read_sheet(
         return None
     separator = entry.get("separator") or _sniff(content, encoding)
     if "separator" not in entry and separator != ",":
-        notices.append(
-            f"{file}: read with {'tab' if separator == chr(9) else separator!r} between the columns"
-        )
+        notices.append(f"{file}: read with {'tab' if separator == chr(9) else separator!r} between the columns")
     raw = _read_text(file, content, encoding, separator, faults=faults)
     if raw is None:
         return None
@@ -53,13 +51,9 @@ def _encoding(file: str, content: bytes, declared: str, *, faults: Faults, notic
         if encoding == "utf-8-sig" and content.startswith(b"\xef\xbb\xbf"):
             notices.append(f"{file}: begins with a byte order mark, which was skipped")
         if encoding == "cp1252" and not declared:
-            notices.append(
-                f"{file}: is not UTF-8 and was read as Windows cp1252; look whether accents are right"
-            )
+            notices.append(f"{file}: is not UTF-8 and was read as Windows cp1252; look whether accents are right")
         return encoding
-    faults.say(
-        f"{file}: cannot be read as {declared or 'UTF-8 or cp1252'} text; allowed: a text file, best UTF-8"
-    )
+    faults.say(f"{file}: cannot be read as {declared or 'UTF-8 or cp1252'} text; allowed: a text file, best UTF-8")
     return ""
 
 
@@ -69,9 +63,7 @@ def _sniff(content: bytes, encoding: str) -> str:
     return max(",;\t", key=first.count)
 
 
-def _read_text(
-    file: str, content: bytes, encoding: str, separator: str, *, faults: Faults
-) -> pd.DataFrame | None:
+def _read_text(file: str, content: bytes, encoding: str, separator: str, *, faults: Faults) -> pd.DataFrame | None:
     """Return every cell as text; the index is the line in the file, the headings being line 1."""
     try:
         raw = pd.read_csv(
@@ -160,9 +152,7 @@ def _trim(frame: pd.DataFrame, table: str, missing: set[str]) -> pd.DataFrame:
     """
     columns = TABLES[table]
     keys = {name for name in columns if columns[name].required}
-    return pd.DataFrame(
-        {name: _trim_column(frame[name], set() if name in keys else missing) for name in frame}
-    )
+    return pd.DataFrame({name: _trim_column(frame[name], set() if name in keys else missing) for name in frame})
 
 
 def _trim_column(text: pd.Series, missing: set[str]) -> pd.Series:
@@ -175,9 +165,7 @@ def _route(file: str, frame: pd.DataFrame, routed: Mapping, *, faults: Faults) -
     for item, entry in routed.items():
         if entry["column"] not in frame or item not in frame:
             missing = entry["column"] if entry["column"] not in frame else item
-            faults.say(
-                f"{file}, line 1, column {missing!r} (named in [respondents.routed.{item}]) is missing"
-            )
+            faults.say(f"{file}, line 1, column {missing!r} (named in [respondents.routed.{item}]) is missing")
             continue
         spared = frame[entry["column"]].eq(entry["answer"]).fillna(False).astype(bool) & frame[item].isna()
         frame = frame.assign(**{item: frame[item].mask(spared, ITEMS[item].routed_out)})

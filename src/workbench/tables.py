@@ -120,9 +120,7 @@ def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd
             _("50 % interval"): _ranges(rows, "50", lang),
             _("90 % interval"): _ranges(rows, "90", lang),
             _("chance of a fall"): [_chance(value, lang) for value in rows["p_fall"]],
-            _("chance of a fall beyond the minimum"): [
-                _chance(value, lang) for value in rows["p_fall_minimum"]
-            ],
+            _("chance of a fall beyond the minimum"): [_chance(value, lang) for value in rows["p_fall_minimum"]],
             _("chance of a rise"): [_chance(value, lang) for value in rows["p_rise"]],
         }
     )
@@ -171,7 +169,9 @@ def answer_names(panel: xr.Dataset, *, lang: str) -> dict[str, str]:
     _ = translator(lang).gettext
     labels = categories(panel, lang=lang)
     bounds = zip(panel["lower"].to_numpy(), panel["upper"].to_numpy(), strict=True)
-    texts = [labels[a] if a == b else _("{first} up to {last}").format(first=labels[a], last=labels[b]) for a, b in bounds]
+    texts = [
+        labels[a] if a == b else _("{first} up to {last}").format(first=labels[a], last=labels[b]) for a, b in bounds
+    ]
     return dict(zip(panel["answer"].to_numpy().astype(str), texts, strict=True))
 
 
@@ -193,9 +193,7 @@ def trends(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     }
     waves = list(dict.fromkeys(frame.sort_values("year")["wave"]))
     wide = frame.set_index(["group", "series", "wave"])["mean"]
-    cell = lambda key, wave: (
-        "" if np.isnan(value := wide.get((*key, wave), np.nan)) else f"{number(value, lang)} %"
-    )
+    cell = lambda key, wave: "" if np.isnan(value := wide.get((*key, wave), np.nan)) else f"{number(value, lang)} %"
     return pd.DataFrame(
         {_("wave"): waves, **{name: [cell(key, wave) for wave in waves] for key, name in columns.items()}}
     )
@@ -205,9 +203,7 @@ def answers(shares: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """Observed answers by group and wave in percent; `names` gives the label of each answer."""
     _ = translator(lang).gettext
     groups = {"treated": _("project areas"), "comparison": _("comparison areas")}
-    wide = shares.pivot_table(
-        index=["group", "wave"], columns="answer", values="share", sort=False, observed=True
-    )
+    wide = shares.pivot_table(index=["group", "wave"], columns="answer", values="share", sort=False, observed=True)
     wide = wide[[answer for answer in names if answer in wide]]
     text = (
         wide.map(lambda value: "" if np.isnan(value) else f"{number(value, lang)} %")

@@ -95,9 +95,7 @@ def check_label(name: str, *, lang: str) -> str:
 def status_label(status: str, *, lang: str) -> str:
     """`pass`, `warn`, `fail` or `not possible` in `lang`."""
     _ = translator(lang).gettext
-    return {"pass": _("pass"), "warn": _("warn"), "fail": _("fail"), "not possible": _("not possible")}[
-        status
-    ]
+    return {"pass": _("pass"), "warn": _("warn"), "fail": _("fail"), "not possible": _("not possible")}[status]
 
 
 def change(points: float, *, lang: str) -> str:
@@ -115,9 +113,7 @@ def headline_count(att: dict, *, minimum_pp: float) -> float:
     """
     size, whole = abs(att["mean"]), math.floor(abs(att["mean"]) + 0.5)
     inside = att["lower90"] <= math.copysign(whole, att["mean"]) <= att["upper90"]
-    misleading = (
-        abs(whole - size) > 0.25 * size or (whole >= minimum_pp) != (size >= minimum_pp) or not inside
-    )
+    misleading = abs(whole - size) > 0.25 * size or (whole >= minimum_pp) != (size >= minimum_pp) or not inside
     return round(size, 1) if misleading else float(whole)
 
 
@@ -235,12 +231,8 @@ def _fall_reach(verdict: str, reach: float, lang: str) -> str:
 def _rise_reach(verdict: str, reach: float, lang: str) -> str:
     _ = translator(lang).gettext
     if verdict == "clear rise":
-        return _(
-            "That is harm: people feel less safe, and the rise very likely exceeds {minimum} in 100 ({chance})."
-        )
-    return _(
-        "That points to harm, not benefit. Whether the rise exceeds {minimum} in 100 is not sure ({chance})."
-    )
+        return _("That is harm: people feel less safe, and the rise very likely exceeds {minimum} in 100 ({chance}).")
+    return _("That points to harm, not benefit. Whether the rise exceeds {minimum} in 100 is not sure ({chance}).")
 
 
 def odds(result: dict, *, lang: str) -> list[dict]:
@@ -255,9 +247,7 @@ def odds(result: dict, *, lang: str) -> list[dict]:
         "rise": [("rise", _("Rose by more than {minimum} in 100"), att["p_rise_minimum"]), rose, fell],
         "within": [("within", _("Changed by less than {minimum} in 100"), _within(att)), fell, rose],
     }
-    lead = {"no worthwhile change": "within"}.get(
-        result["verdict"], "rise" if result["verdict"] in RISES else "fall"
-    )
+    lead = {"no worthwhile change": "within"}.get(result["verdict"], "rise" if result["verdict"] in RISES else "fall")
     return [
         {
             "kind": kind,
@@ -274,20 +264,14 @@ def next_step(result: dict, *, names: dict, lang: str) -> str:
     _ = translator(lang).gettext
     verdict = result["verdict"]
     text = {
-        "blocked": _(
-            "Mend what the failed check names, or ask for a survey without that flaw, and evaluate again."
-        ),
+        "blocked": _("Mend what the failed check names, or ask for a survey without that flaw, and evaluate again."),
         "clear fall": _("Keep the projects and survey once more, to see whether the fall lasts."),
         "probable fall": _("Keep the projects for now and survey once more before deciding for good."),
         "no worthwhile change": _(
             "Where residents still feel unsafe, look for what the projects lack before paying for more of the same."
         ),
-        "probable rise": _(
-            "Do not extend the projects before another survey, and ask residents what changed."
-        ),
-        "clear rise": _(
-            "Stop and find out why: ask residents what changed, and what else happened in these areas."
-        ),
+        "probable rise": _("Do not extend the projects before another survey, and ask residents what changed."),
+        "clear rise": _("Stop and find out why: ask residents what changed, and what else happened in these areas."),
         "cannot tell": _("Decide nothing on this result alone: neither benefit nor harm is ruled out."),
     }[verdict]
     unknown = [

@@ -124,14 +124,8 @@ def import_files(files: Sequence[os.PathLike[str] | str], *, out: Path, projects
 def _read(file: Path, *, faults: list[str]) -> pd.DataFrame:
     """Return area, wave, item, category, share of one published file."""
     if not file.is_file():
-        raise ParameterError(
-            f"no file {paths.relative(file)}; allowed: the published xlsx or the long csv of 2023"
-        )
-    rows = (
-        _read_panel(file, faults=faults)
-        if file.suffix.lower() == ".xlsx"
-        else _read_long(file, faults=faults)
-    )
+        raise ParameterError(f"no file {paths.relative(file)}; allowed: the published xlsx or the long csv of 2023")
+    rows = _read_panel(file, faults=faults) if file.suffix.lower() == ".xlsx" else _read_long(file, faults=faults)
     return pd.DataFrame(rows, columns=["area", "wave", "item", "category", "share"])
 
 
@@ -163,10 +157,7 @@ def _read_panel(file: Path, *, faults: list[str]) -> list[tuple]:
             wrong.append((number, line))
         else:
             area = str(line[0]).strip()
-            rows += [
-                (area, year, item, label, share)
-                for label, share in zip(CLASSES.values(), shares, strict=True)
-            ]
+            rows += [(area, year, item, label, share) for label, share in zip(CLASSES.values(), shares, strict=True)]
     for name, where in unknown.items():
         faults.append(
             f"{file.name}, lines {_lines(where)}, column 'Item': {name!r}; allowed: {', '.join(ITEM_BY_NAME)}"
@@ -200,9 +191,7 @@ def _read_long(file: Path, *, faults: list[str]) -> list[tuple]:
         faults.append(f"{file.name}: cannot be read as csv: {error}")
         return []
     if missing := [name for name in LONG_COLUMNS if name not in table]:
-        faults.append(
-            f"{file.name}, line 1: no column {', '.join(missing)}; allowed: {', '.join(LONG_COLUMNS)}"
-        )
+        faults.append(f"{file.name}, line 1: no column {', '.join(missing)}; allowed: {', '.join(LONG_COLUMNS)}")
         return []
     keys = list(zip(table["source_sheet"], table["indicator_nl"], strict=True))
     table = table.assign(item=[ITEM_BY_SHEET.get(key) for key in keys])
@@ -223,9 +212,7 @@ def _read_long(file: Path, *, faults: list[str]) -> list[tuple]:
                 f"{file.name}, lines {where}, column {column!r}: {table.loc[bad, column].iloc[0]!r}; allowed: {allowed}"
             )
     columns = (table["gemeente"].str.strip(), table["jaar"], table["item"], share)
-    return [
-        (area, year, item, "often-always", value) for area, year, item, value in zip(*columns, strict=True)
-    ]
+    return [(area, year, item, "often-always", value) for area, year, item, value in zip(*columns, strict=True)]
 
 
 def _keep_repeated_items(shares: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
