@@ -41,10 +41,28 @@ def run_checks(city, panel, idata, effects, *, lang) -> pd.DataFrame:
         "plausibility": plausibility(att, lang=lang),
         "effective n": effective_n(panel, idata, att, lang=lang),
         "shock correlation": shock_correlation(panel, idata, lang=lang),
+        "prior panel": prior_panel(panel, idata, lang=lang),
     }
     table = pd.DataFrame([[k, *v] for k, v in rows.items() if v], columns=["name", "status", "message"])
     table.attrs = {"design_level": level, "diagnostics": found}
     return table
+
+
+def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
+    """The effect under each prior, where `--checks full` fitted them; warns when they part by more than the minimum."""
+    _ = translator(lang).gettext
+    means = {name: idata.attrs.get(f"att_{name}") for name in ("sceptical", "wide", "flat")}
+    if None in means.values():
+        return None
+    text = _(
+        "The effect is {sceptical} points under the sceptical prior, {wide} under one twice as open, and {flat} from the "
+        "data alone (sd {sd})."
+    ).format(sd=number(idata.attrs["att_flat_sd"], lang), **{k: points(v, lang) for k, v in means.items()})
+    if max(means.values()) - min(means.values()) <= panel.attrs["minimum_pp"]:
+        return "pass", text
+    return "warn", text + " " + _(
+        "What one holds possible beforehand matters here: these data say little by themselves."
+    )
 
 
 def prior_predictive(panel, idata, *, lang) -> tuple[str, str]:

@@ -100,7 +100,10 @@ def evaluate(
         str | None, typer.Option(help="Areas to compare with; by default all without a project.", metavar="AREA;AREA")
     ] = None,
     checks: Annotated[
-        Literal["core", "full"] | None, typer.Option(help="How many checks to run.", show_default="core")
+        Literal["core", "full"] | None,
+        typer.Option(
+            help="full also fits the effect under every prior; takes about a minute more.", show_default="core"
+        ),
     ] = None,
     lang: Annotated[
         str | None, typer.Option(help="Language of the report.", metavar="en|nl|fr", show_default="en")

@@ -120,12 +120,13 @@ def _tree(model, posterior, stats, attrs) -> xr.DataTree:
     return tree
 
 
-def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026) -> xr.DataTree:
+def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core") -> xr.DataTree:
     """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs.
 
     A fit whose diagnostics fail is repeated once, with twice the draws and smaller steps (attrs `reruns`); what then
     still fails is left for the convergence check to say. What the design leaves open (assumed number of answers,
-    few waves, the other prior) is fitted too and kept as attrs and in `other_prior`.
+    few waves, the other prior) is fitted too and kept as attrs and in `other_prior`; with `checks="full"` also the effect
+    under every prior.
     """
     load = time.time() - psutil.Process().create_time()
     sample = sampler(model, draws=draws, tune=tune, chains=chains)
@@ -143,6 +144,8 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026) -> xr.DataTr
     idata.attrs |= {"model": "M1 perceived", "prior": name, "seconds_load": load}
     began = time.perf_counter()
     _what_if(panel, model, idata, seed=seed)
+    if checks == "full":
+        _prior_panel(panel, idata, seed=seed)
     idata.attrs["seconds_sensitivity"] = time.perf_counter() - began
     idata.attrs["seconds_total"] = time.time() - psutil.Process().create_time()
     return idata
@@ -195,6 +198,13 @@ def _what_if(panel, model, idata, *, seed):
         draws = again(seed, prior_scale=np.asarray(PRIORS[other]))["posterior"].to_dataset()
         both = {"att": estimands.att(panel, draws), "att_by_project": estimands.att_by(panel, draws, "project")}
         idata["other_prior"] = xr.DataTree(xr.Dataset(both, attrs={"prior": other}))
+
+
+def _prior_panel(panel, idata, *, seed):
+    """The effect under each prior; flat is the likelihood alone."""
+    for name in PRIORS:
+        same = name == idata.attrs["prior"]
+        _note(panel, idata, idata if same else sampler(build_model(panel, prior=name), draws=400)(seed), name)
 
 
 def _note(panel, idata, other, label):

@@ -89,6 +89,7 @@ def check_label(name: str, *, lang: str) -> str:
         "plausibility": _("plausibility"),
         "effective n": _("effective n"),
         "shock correlation": _("shock correlation"),
+        "prior panel": _("prior panel"),
     }.get(name, name)
 
 
