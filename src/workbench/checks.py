@@ -10,11 +10,10 @@ from scipy.special import betainc, expit, logit
 from scipy.stats import binom
 
 from workbench import design, estimands, linear
-from workbench.inference import diagnostics
+from workbench.inference import diagnostics, sound
 from workbench.language import number, percent, points, short, translator
 
 IMPLAUSIBLE = 10.0  # pp
-RHAT, ESS = 1.01, 400
 RHO_PRIOR_SD = 0.05**0.5  # of Beta(2, 2)
 BLOCK, NOTICE = 0.005, 0.05  # two-sided p of the pre-trend
 POWER = 2.8  # standard errors at which 80 % of trends are noticed at the 5 % level: 1.96 + 0.84
@@ -85,21 +84,20 @@ def prior_predictive(panel, idata, *, lang) -> tuple[str, str]:
 def convergence(found, *, reruns=0, lang) -> tuple[str, str]:
     """Fails when R-hat, effective samples or divergences (`found`, see `inference.diagnostics`) miss their bounds."""
     _ = translator(lang).gettext
-    ess = min(found["ess_bulk_min"], found["ess_tail_min"])
-    sound = found["rhat_max"] <= RHAT and ess >= ESS and found["divergences"] == 0
+    settled, ess = sound(found), min(found["ess_bulk_min"], found["ess_tail_min"])
     values = {
         "rhat": number(found["rhat_max"], lang, 3),
         "ess": number(ess, lang, 0),
         "bad": found["divergences"],
     }
-    if sound:
+    if settled:
         text = _("The computation agrees with itself (R-hat {rhat}, effective sample {ess}, divergences {bad}).")
     else:
         text = _(
             "The computation has not settled (R-hat {rhat}, sound up to 1.01; effective sample {ess}, sound from 400; "
             "divergences {bad}, sound at 0; attempts {runs}): more draws are needed."
         )
-    return ("pass" if sound else "fail"), text.format(**values, runs=1 + reruns)
+    return ("pass" if settled else "fail"), text.format(**values, runs=1 + reruns)
 
 
 def posterior_predictive(panel, idata, *, lang) -> tuple[str, str]:

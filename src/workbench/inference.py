@@ -123,7 +123,7 @@ def _tree(model, posterior, stats, attrs) -> xr.DataTree:
 def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core") -> xr.DataTree:
     """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs.
 
-    A fit whose diagnostics fail is repeated once, with twice the draws and smaller steps (attrs `reruns`); what then
+    A fit whose diagnostics fail is repeated, at most twice, with twice the draws and smaller steps (attrs `reruns`); what then
     still fails is left for the convergence check to say. What the design leaves open (assumed number of answers,
     few waves, the other prior) is fitted too and kept as attrs and in `other_prior`; with `checks="full"` also the effect
     under every prior.
@@ -132,7 +132,7 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
     sample = sampler(model, draws=draws, tune=tune, chains=chains)
     idata = _with_att(panel, sample(seed))
     for rerun in (1, 2):
-        if _sound(diagnostics(idata)) or draws * chains < ESS:
+        if sound(diagnostics(idata)) or draws * chains < ESS:
             break
         spent = {k: v for k, v in idata.attrs.items() if k.startswith("seconds")}
         sample = sampler(model, draws=2 * draws, tune=2 * tune, chains=chains, target_accept=(0.9, 0.97)[rerun - 1])
@@ -163,7 +163,8 @@ def diagnostics(idata) -> dict:
     return worst | {"divergences": int(idata["sample_stats"]["diverging"].sum())}
 
 
-def _sound(found) -> bool:
+def sound(found) -> bool:
+    """Whether `diagnostics` allow a headline: R-hat, effective samples and divergences within their bounds."""
     enough = min(found["ess_bulk_min"], found["ess_tail_min"]) >= ESS
     return found["rhat_max"] <= RHAT and enough and found["divergences"] == 0
 

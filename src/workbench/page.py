@@ -189,11 +189,6 @@ def project_names(panel: xr.Dataset) -> dict[str, str]:
     return dict(zip(panel["project"].to_numpy().astype(str), panel["project_name"].to_numpy().astype(str), strict=True))
 
 
-def area_names(panel: xr.Dataset) -> dict[str, str]:
-    """Label of each area id."""
-    return dict(zip(panel["area"].to_numpy().astype(str), panel["area_name"].to_numpy().astype(str), strict=True))
-
-
 def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
     _ = translator(lang).gettext
     by_project, names = result["by_project"], project_names(panel)

@@ -229,7 +229,7 @@ def _fall_reach(verdict: str, reach: float, lang: str) -> str:
     return _("Whether it reaches the {minimum} in 100 that counts as worthwhile is not sure ({chance}).")
 
 
-def _rise_reach(verdict: str, reach: float, lang: str) -> str:
+def _rise_reach(verdict: str, _reach: float, lang: str) -> str:
     _ = translator(lang).gettext
     if verdict == "clear rise":
         return _("That is harm: people feel less safe, and the rise very likely exceeds {minimum} in 100 ({chance}).")

@@ -45,7 +45,7 @@ def build_model(panel, *, prior="sceptical", rho=None, whiten=True, keep_empty=F
     with pm.Model(coords=coords) as model:
         given = {name: pm.Data(name, value) for name, value in data.items()}
         threshold = _thresholds(coords["threshold"], data["unsafe_cut"])
-        effect = pt.tensordot(given["design"], _delta(panel, given, prior=prior), axes=[[2], [0]])
+        effect = pt.tensordot(given["design"], _delta(given, prior=prior), axes=[[2], [0]])
         latent = _latent(given, effect, rho=rho, whiten=whiten)
         strata = pm.ZeroSumNormal("strata", 0.5, dims="stratum") if len(coords["stratum"]) > 1 else pt.zeros(1)
         eta = latent[given["cell_area"], given["cell_wave"]] + strata[given["cell_stratum"]]
@@ -74,7 +74,7 @@ def _thresholds(names, unsafe_cut):
     return pm.Deterministic("cut", steps - steps[int(unsafe_cut)], dims="threshold")
 
 
-def _delta(panel, given, *, prior):
+def _delta(given, *, prior):
     """Effects per project and event time (dim effect), on the logit; negative means fewer residents feel unsafe."""
     scale = PRIORS[prior]
     if prior == "flat":
