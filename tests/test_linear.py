@@ -32,9 +32,24 @@ def test_a_wave_without_comparison_is_left_out_of_the_effect():
     free = np.array([[1, 0, 0], [1, 1, 0]], bool)
     y = np.array([[1.0, 4.0, 90.0], [0.0, 1.0, 50.0]])
     window = np.array([[0, 1, 1], [0, 0, 0]], bool)
-    filled = linear.counterfactual(y, equal_errors(free))
-    assert np.isnan(filled[:, 2]).all()
     assert linear.imputed_effect(y, equal_errors(free), window=window, residents=np.ones(2)) == pytest.approx(2.0)
+
+
+def test_the_effect_and_its_error_where_other_cells_are_taken_as_free_are_those_of_paper():
+    data = linear.summaries(panel([[20, 26, 30], [20, 20, 20]], n=400, first=2))
+    free, window = np.array([[1, 0, 0], [1, 1, 0]], bool), np.array([[0, 1, 0], [0, 0, 0]], bool)
+    effect, error = linear.effect_of(data, free=free, window=window, sd_shock=0.1, rho=0.0)
+    y = data["latent"]
+    assert effect == pytest.approx(y[0, 1] - y[0, 0] - y[1, 1] + y[1, 0])
+    assert error == pytest.approx(np.sqrt((1 / data["information"][:, :2] + 0.01).sum()), rel=1e-6)
+
+
+def test_points_are_counted_back_from_the_share_in_the_window():
+    data = linear.summaries(panel([[20, 30], [20, 20]]))
+    assert linear.window_share(data) == pytest.approx(0.3)
+    assert linear.as_points(logit(0.3) - logit(0.2), share=0.3) == pytest.approx(10.0)
+    data["percent"][0, 1] = np.nan  # published classes hide it: then as the latent index has it
+    assert linear.window_share(data) == pytest.approx(0.3, abs=0.01)
 
 
 def test_a_lasting_shock_makes_an_area_nearly_one_answer():

@@ -19,8 +19,8 @@ BLOCK, NOTICE = 0.005, 0.05  # two-sided p of the pre-trend
 POWER = 2.8  # standard errors at which 80 % of trends are noticed at the 5 % level: 1.96 + 0.84
 
 
-def run_checks(city, panel, idata, effects, *, lang) -> pd.DataFrame:
-    """Every check of one evaluation: name, status, message, in a fixed order.
+def run_checks(city, panel, idata, effects, *, checks="core", lang) -> pd.DataFrame:
+    """Every check of one evaluation: name, status, message, in a fixed order; some with `checks` "full" only.
 
     `attrs` holds `design_level` (Maryland 1-5, before any check lowers the grade) and `diagnostics` of the draws.
     Rows for which there is no question (an assumed number of answers where none is assumed) are left out.
@@ -149,7 +149,7 @@ def pre_trends(panel, idata, att, *, lang) -> tuple[str, str]:
     """
     _ = translator(lang).gettext
     data = linear.summaries(panel)
-    found = linear.pre_trend(data, **_shocks(idata))
+    found = linear.pre_trend(data, **linear.shocks(idata))
     if found is None:
         return "not possible", _(
             "Fewer than two waves before the projects: whether their areas were already moving apart is unknown."
@@ -181,12 +181,6 @@ def pre_trends(panel, idata, att, *, lang) -> tuple[str, str]:
     return "pass", text.format(**values)
 
 
-def _shocks(idata) -> dict[str, float]:
-    posterior = idata["posterior"]
-    rho = float(posterior["rho"].mean()) if "rho" in posterior else 0.5
-    return {"sd_shock": float(posterior["sd_shock"].mean()), "rho": rho}
-
-
 def _modelled_base(panel, idata) -> float:
     """Mean modelled share unsafe of treated areas before, for panels in which no such cell tells its share."""
     before = panel["treated"] & (panel["design"].sum("effect") == 0)
@@ -196,7 +190,7 @@ def _modelled_base(panel, idata) -> float:
 def linear_scale(panel, idata, att, *, lang) -> tuple[str, str]:
     """The imputation estimate on percentages and on the logit; warns when they differ by the minimum and by 2 sd."""
     _ = translator(lang).gettext
-    data, shocks = linear.summaries(panel), _shocks(idata)
+    data, shocks = linear.summaries(panel), linear.shocks(idata)
     on_percent, on_logit = linear.both_scales(data, **shocks)
     if not np.isfinite(on_percent - on_logit):
         return "not possible", _(

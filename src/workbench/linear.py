@@ -52,33 +52,75 @@ def _smooth(information, counts):
     return counts * ratio(1) * ratio(0) / max(information.sum() / max(counts.sum(), 1e-9), 1e-9)
 
 
-def precision(information, used, *, year, sd_shock, rho) -> np.ndarray:
-    """Inverse covariance of each area's errors (area, wave, wave), zero for cells that are not `used`."""
+def shocks(idata) -> dict[str, float]:
+    """Scale and correlation of area-wave shocks as the functions below take them: posterior means."""
+    posterior = idata["posterior"]
+    rho = float(posterior["rho"].mean()) if "rho" in posterior else 0.5
+    return {"sd_shock": float(posterior["sd_shock"].mean()), "rho": rho}
+
+
+def covariance(information, *, year, sd_shock, rho) -> np.ndarray:
+    """Covariance of each area's errors (area, wave, wave): sampling, zero where nobody answered, and an AR(1) shock."""
     gap = np.median(np.diff(year)) if len(year) > 1 else 1.0
     lag = np.abs(year[:, None] - year[None, :]) / gap
-    inverse = np.zeros((*information.shape, information.shape[1]))
+    sampling = np.divide(1.0, information, out=np.zeros_like(information, float), where=information > 0)
+    return sampling[:, :, None] * np.eye(len(year)) + sd_shock**2 * max(rho, 1e-9) ** lag
+
+
+def precision(information, used, *, year, sd_shock, rho) -> np.ndarray:
+    """Inverse covariance of each area's errors (area, wave, wave), zero for cells that are not `used`."""
+    errors = covariance(information, year=year, sd_shock=sd_shock, rho=rho)
+    inverse = np.zeros_like(errors)
     for area, keep in enumerate(used & (information > 0)):
         block = np.ix_(keep, keep)
-        shock = sd_shock**2 * max(rho, 1e-9) ** lag[block]
-        inverse[area][block] = np.linalg.inv(np.diag(1 / information[area, keep]) + shock)
+        inverse[area][block] = np.linalg.inv(errors[area][block])
     return inverse
-
-
-def counterfactual(y, inverse) -> np.ndarray:
-    """Area + wave as the used cells have it, for every cell (area, wave); NaN where they cannot say."""
-    y, part, within = _swept(y, inverse)
-    pooled = within.sum(0)
-    solved = np.linalg.pinv(pooled, hermitian=True, rcond=1e-10)
-    wave = solved @ np.einsum("auv,av->u", within, y)
-    contrast = np.eye(y.shape[1])[None] - part[:, None, :]
-    known = np.abs(contrast @ pooled @ solved - contrast).max(-1) < 1e-6
-    known &= part.any(1, keepdims=True)
-    return np.where(known, (part * y).sum(1, keepdims=True) + contrast @ wave, np.nan)
 
 
 def imputed_effect(y, inverse, *, window, residents) -> float:
     """Mean of observed minus counterfactual over `window`: areas by residents, an area's waves alike; NaN if none."""
-    return _mean(y - counterfactual(y, inverse), window=window, residents=residents)
+    return imputed(y, *swept(inverse), window=window, residents=residents)[0]
+
+
+def imputed(y, part, within, *, window, residents, errors=None) -> tuple[float, float]:
+    """The same from what `swept` gives, with its standard error where `errors` (area, wave, wave) are told.
+
+    The counterfactual is area + wave as the used cells have it; window cells for which they cannot say are left out.
+    """
+    pooled = within.sum(0)
+    solved = np.linalg.pinv(pooled, hermitian=True, rcond=1e-10)
+    contrast = np.eye(y.shape[1])[None] - part[:, None, :]
+    known = (np.abs(contrast @ (pooled @ solved) - contrast).max(-1) < 1e-6) & part.any(1, keepdims=True)
+    known &= window & np.isfinite(y)
+    weight = residents * known.any(1)
+    if not weight.any():
+        return np.nan, np.nan
+    share = known * (weight / weight.sum() / np.maximum(known.sum(1), 1))[:, None]
+    share = share - share.sum(1, keepdims=True) * part
+    weights = share - np.einsum("v,avu->au", share.sum(0) @ solved, within)
+    variance = np.nan if errors is None else np.einsum("au,auv,av->", weights, errors, weights, optimize=True)
+    return float((weights * np.nan_to_num(y)).sum()), float(np.sqrt(variance))
+
+
+def effect_of(data, *, free, window, sd_shock, rho) -> tuple[float, float]:
+    """Imputed effect (logit) and its standard error where `free` cells are taken as without a project."""
+    about = {"year": data["year"], "sd_shock": sd_shock, "rho": rho}
+    errors = covariance(data["information"], **about)
+    parts = swept(precision(data["information"], free, **about))
+    return imputed(data["latent"], *parts, window=window, residents=data["residents"], errors=errors)
+
+
+def window_share(data) -> float:
+    """Observed share unsafe (0-1) in the window, by residents; where classes hide it, as the latent index has it."""
+    share = _mean(data["percent"], window=data["window"], residents=data["residents"]) / 100
+    if not np.isfinite(share):
+        share = _mean(expit(data["latent"]), window=data["window"], residents=data["residents"])
+    return float(np.clip(share, 1e-3, 1 - 1e-3))
+
+
+def as_points(latent, *, share):
+    """What a change on the logit that led to the `share` unsafe (0-1) is in pp."""
+    return 100 * (share - expit(logit(share) - latent))
 
 
 def both_scales(data, *, sd_shock, rho) -> tuple[float, float]:
@@ -87,8 +129,7 @@ def both_scales(data, *, sd_shock, rho) -> tuple[float, float]:
     weigh = {"window": data["window"], "residents": data["residents"]}
     percent = imputed_effect(data["percent"], _without(inverse, data["percent"]), **weigh)
     latent = imputed_effect(data["latent"], inverse, **weigh)
-    share = np.clip(_mean(data["percent"], **weigh) / 100, 1e-3, 1 - 1e-3)
-    return percent, 100 * float(share - expit(logit(share) - latent))
+    return percent, float(as_points(latent, share=window_share(data)))
 
 
 def sd_of_difference(data, *, sd_shock, rho) -> float:
@@ -126,18 +167,10 @@ def pre_trend(data, *, sd_shock, rho) -> dict[str, float] | None:
     treated, free = data["treated"], data["free"]
     used = free & (free & treated[:, None]).any(0)[None, :]
     inverse = precision(data["information"], used, year=data["year"], sd_shock=sd_shock, rho=rho)
-    y, part, within = _swept(data["latent"], inverse)
     year = data["year"] - data["year"].mean()
-    columns = np.repeat(np.eye(len(year))[None], len(treated), axis=0)
-    columns = np.concatenate([columns, (year * treated[:, None])[..., None]], axis=2)
-    pooled = np.einsum("auk,auv,avl->kl", columns, within, columns)
-    right = np.einsum("auk,auv,av->k", columns, within, y)
-    solved, last = np.linalg.pinv(pooled, hermitian=True, rcond=1e-10), np.eye(len(pooled))[-1]
-    if np.abs(pooled @ solved @ last - last).max() > 1e-6:
+    solved, estimate, known, left, df = regress(data["latent"], inverse, (year * treated[:, None])[..., None])
+    if not known[-1]:
         return None
-    estimate = solved @ right
-    left = np.einsum("au,auv,av->", y, within, y) - right @ estimate
-    df = int((inverse.sum(2) != 0).sum() - part.any(1).sum() - np.linalg.matrix_rank(pooled, tol=1e-8 * pooled.max()))
     se = float(np.sqrt(solved[-1, -1] * max(1.0, left / df if df > 0 else 1.0)))
     ratio = abs(estimate[-1]) / se
     p = 2 * (student.sf(ratio, df) if df > 0 else norm.sf(ratio))
@@ -153,13 +186,33 @@ def years_ahead(data) -> float:
     return float(np.average(ahead[areas], weights=data["residents"][areas])) if areas.any() else np.nan
 
 
-def _swept(y, inverse):
-    """y with zeros where unused, each area's weights for its mean, and its precision once that mean is swept out."""
+def regress(y, inverse, columns):
+    """Generalised least squares of y on area, wave and `columns` (area, wave, column), area effects swept out.
+
+    Covariance and estimate of the columns, which of them the used cells can tell apart from the rest, the weighted
+    sum of squares that is left, and its degrees of freedom.
+    """
+    part, within = swept(inverse)
+    y = np.where(inverse.any(2), np.nan_to_num(y), 0.0)
+    waves = y.shape[1]
+    columns = np.concatenate([np.repeat(np.eye(waves)[None], len(y), axis=0), columns], axis=2)
+    weighted = within @ columns
+    pooled = np.einsum("auk,aul->kl", columns, weighted, optimize=True)
+    right = np.einsum("auk,au->k", weighted, y)
+    solved = np.linalg.pinv(pooled, hermitian=True, rcond=1e-10)
+    known = np.abs(pooled @ solved - np.eye(len(pooled))).max(0) < 1e-6
+    estimate = solved @ right
+    left = np.einsum("au,auv,av->", y, within, y, optimize=True) - right @ estimate
+    df = int((inverse.sum(2) != 0).sum() - part.any(1).sum() - np.linalg.matrix_rank(pooled, tol=1e-8 * pooled.max()))
+    return solved[waves:, waves:], estimate[waves:], known[waves:], left, df
+
+
+def swept(inverse) -> tuple[np.ndarray, np.ndarray]:
+    """Each area's weights for its mean (area, wave), and its precision once that mean is swept out."""
     row = inverse.sum(2)
     total = row.sum(1)
     part = np.divide(row, total[:, None], out=np.zeros_like(row), where=total[:, None] > 0)
-    within = inverse - total[:, None, None] * part[:, :, None] * part[:, None, :]
-    return np.where(inverse.any(2), np.nan_to_num(y), 0.0), part, within
+    return part, inverse - total[:, None, None] * part[:, :, None] * part[:, None, :]
 
 
 def _without(inverse, y):
