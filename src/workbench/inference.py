@@ -7,6 +7,7 @@ takes 2 to 3 s, where nutpie's own numba compilation of this model takes minutes
 import os
 import time
 import warnings
+from functools import cache, partial
 
 # Read when JAX starts: the arrays are small, and threads inside a call cost more than they bring.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
@@ -28,10 +29,11 @@ from pytensor.graph.traversal import graph_inputs
 from pytensor.link.jax.dispatch import jax_funcify
 
 from workbench import estimands
-from workbench.models.perceived import PRIORS, build_model
+from workbench.models.perceived import PRIORS, build_model, model_data
 
 jax.config.update("jax_enable_x64", True)
 RHAT, ESS = 1.01, 400
+DIAGNOSTICS = ("rhat_max", "ess_bulk_min", "ess_tail_min", "divergences")
 
 
 def jax_function(model, outputs):
@@ -120,30 +122,32 @@ def _tree(model, posterior, stats, attrs) -> xr.DataTree:
     return tree
 
 
-def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core") -> xr.DataTree:
+def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core", many=False) -> xr.DataTree:
     """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs.
 
     A fit whose diagnostics fail is repeated, at most twice, with twice the draws and smaller steps (attrs `reruns`); what then
     still fails is left for the convergence check to say. What the design leaves open (assumed number of answers,
     few waves, the other prior) is fitted too and kept as attrs and in `other_prior`; with `checks="full"` also the effect
-    under every prior.
+    under every prior. `many` feeds the panel's data to a model that was built with `keep_empty` for another panel of
+    the same shape, and compiles once for all of them.
     """
     load = time.time() - psutil.Process().create_time()
-    sample = sampler(model, draws=draws, tune=tune, chains=chains)
-    idata = _with_att(panel, sample(seed))
+    data = {k: np.asarray(v) for k, v in model_data(panel, keep_empty=True).items()} if many else {}
+    build = partial(_kept if many else sampler, model)
+    idata = _with_att(panel, build(draws=draws, tune=tune, chains=chains)(seed, **data))
     for rerun in (1, 2):
         if sound(diagnostics(idata)) or draws * chains < ESS:
             break
         spent = {k: v for k, v in idata.attrs.items() if k.startswith("seconds")}
-        sample = sampler(model, draws=2 * draws, tune=2 * tune, chains=chains, target_accept=(0.9, 0.97)[rerun - 1])
-        idata = _with_att(panel, sample(seed + rerun))
+        again = build(draws=2 * draws, tune=2 * tune, chains=chains, target_accept=(0.9, 0.97)[rerun - 1])
+        idata = _with_att(panel, again(seed + rerun, **data))
         idata.attrs |= {k: idata.attrs[k] + v for k, v in spent.items()} | {"reruns": rerun}
-    idata["prior"] = xr.DataTree(_prior_delta(model, seed=seed))
+    idata["prior"] = xr.DataTree(_prior_delta(model))
     scale = float(model["prior_scale"].get_value()) if "prior_scale" in model.named_vars else PRIORS["flat"]
     name = next(k for k, v in PRIORS.items() if v == scale)
     idata.attrs |= {"model": "M1 perceived", "prior": name, "seconds_load": load}
     began = time.perf_counter()
-    _what_if(panel, model, idata, seed=seed)
+    _what_if(panel, model, idata, data, build=build, seed=seed)
     if checks == "full":
         _prior_panel(panel, idata, seed=seed)
     idata.attrs["seconds_sensitivity"] = time.perf_counter() - began
@@ -151,8 +155,19 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
     return idata
 
 
+@cache
+def _kept(model, **settings):
+    """The sampler of a model that serves many panels, compiled once."""
+    return sampler(model, **settings | {"many": True})
+
+
 def diagnostics(idata) -> dict:
-    """Worst rank R-hat, bulk and tail ESS over all sampled parameters and the ATT, and the number of divergences."""
+    """Worst rank R-hat, bulk and tail ESS over all sampled parameters and the ATT, and the number of divergences.
+
+    What `fit` found is read from its attrs, not computed again.
+    """
+    if "rhat_max" in idata.attrs:
+        return {name: idata.attrs[name] for name in DIAGNOSTICS}
     # Thresholds hold a fixed zero, which has no R-hat; the gaps between them are what is sampled.
     varies = idata["posterior"].to_dataset().drop_vars("cut", errors="ignore")
     worst = {
@@ -172,31 +187,33 @@ def sound(found) -> bool:
 def _with_att(panel, idata) -> xr.DataTree:
     posterior = idata["posterior"].to_dataset()
     idata["posterior"] = xr.DataTree(posterior.assign(att=estimands.att(panel, posterior)))
+    idata.attrs |= diagnostics(idata)
     return idata
 
 
-def _prior_delta(model, *, seed, draws=2000) -> xr.Dataset:
-    """Draws of the effects from their prior, dims (chain, draw, effect)."""
-    delta = pm.draw(model["delta"], draws=draws, random_seed=seed, mode="FAST_COMPILE")
+@cache
+def _prior_delta(model) -> xr.Dataset:
+    """2,000 draws of the effects from their prior, dims (chain, draw, effect)."""
+    delta = pm.draw(model["delta"], draws=2000, random_seed=2026, mode="FAST_COMPILE")
     return xr.Dataset(
         {"delta": (("chain", "draw", "effect"), delta[None])}, coords={"effect": list(model.coords["effect"])}
     )
 
 
-def _what_if(panel, model, idata, *, seed):
+def _what_if(panel, model, idata, data, *, build, seed):
     """Refits that the report needs: half and double an assumed n, fixed shock correlations, the other prior."""
-    given, again = {v.name: v.get_value() for v in model.data_vars}, sampler(model, draws=400, many=True)
+    given, again = {v.name: v.get_value() for v in model.data_vars} | data, build(draws=400, many=True)
     if panel.attrs["n_assumed"]:
         for label, factor in (("half_n", 0.5), ("double_n", 2.0)):
             counts = {k: factor * given[k] for k in ("up", "lo", "inner_total", "information")}
-            _note(panel, idata, again(seed, **counts), label)
+            _note(panel, idata, again(seed, **data | counts), label)
     if panel.sizes["wave"] < 4:
         fixed = sampler(build_model(panel, prior=idata.attrs["prior"], rho=0.5), draws=400, many=True)
         for label, rho in (("rho_0", 0.0), ("rho_05", 0.5), ("rho_09", 0.9)):
             _note(panel, idata, fixed(seed, rho_fixed=np.asarray(rho)), label)
     if idata.attrs["prior"] in ("sceptical", "wide") and _maybe_no_change(panel, idata):
         other = "wide" if idata.attrs["prior"] == "sceptical" else "sceptical"
-        draws = again(seed, prior_scale=np.asarray(PRIORS[other]))["posterior"].to_dataset()
+        draws = again(seed, **data, prior_scale=np.asarray(PRIORS[other]))["posterior"].to_dataset()
         both = {"att": estimands.att(panel, draws), "att_by_project": estimands.att_by(panel, draws, "project")}
         idata["other_prior"] = xr.DataTree(xr.Dataset(both, attrs={"prior": other}))
 

@@ -55,15 +55,14 @@ def simulate_city(out, *, name=None, **options) -> Path:
     out = Path(out)
     city, truth = draw_city(**options, city=out.name, name=name or out.name.capitalize())
     # Whole numbers are written without a point.
-    tables = {
-        "areas": city.areas.convert_dtypes(),
-        "waves": city.waves,
-        "projects": city.projects.convert_dtypes(),
-    }
+    tables = {"areas": city.areas.convert_dtypes(), "waves": city.waves, "projects": city.projects.convert_dtypes()}
     if city.shares is not None:
         tables["shares"] = city.shares.drop(columns=["assumed", "rounding"]).astype({"n": int})
     else:
-        tables["respondents"] = city.respondents.drop(columns="weight")
+        tables |= {
+            "respondents": city.respondents.drop(columns="weight"),
+            "population": city.population.convert_dtypes(),
+        }
     manifest = {"name": city.name, "language": city.language, "simulated": True, "notes": list(city.notices)}
     folder = write_city(out, manifest=manifest, tables=tables)
     provenance.write_json(folder / "truth.json", truth)
@@ -72,21 +71,23 @@ def simulate_city(out, *, name=None, **options) -> Path:
 
 def draw_city(
     *, areas=24, treated=8, waves=5, respondents=6000, projects=4, effect_pp=-4.0, baseline_unsafe=0.2,
-    baseline_gap_pp=6.0, trend=0.0, shock_sd=0.1, shock_rho=0.0, seed=1, shares=False, city="simulated", name=None,
+    baseline_gap_pp=6.0, trend=0.0, shock_sd=0.1, shock_rho=0.0, seed=1, shares=False, area_drift=0.0,
+    city="simulated", name=None,
 ) -> tuple[City, dict]:  # fmt: skip
     """A City in memory, as `load_city` would give it, and its truth.
 
     `effect_pp` is the mean over projects in percentage points; 0 is no effect at all. Treated areas start
     `baseline_gap_pp` above the comparison areas' `baseline_unsafe`: expected shares in the first wave, shocks
     included, mean over areas. `trend` is everyone's change per wave and `shock_sd`, `shock_rho` the spread and
-    correlation of area-wave shocks, logit scale. The world depends on the seed but not on `respondents` or `shares`.
+    correlation of area-wave shocks, logit scale; `area_drift` is the spread of areas' own steady drifts, per wave (the
+    method assumes none). The world depends on the seed but not on `respondents` or `shares`.
     Raises ParameterError, all faults at once.
     """
     options = {
         "areas": areas, "treated": treated, "waves": waves, "respondents": respondents, "projects": projects,
         "effect_pp": effect_pp, "baseline_unsafe": baseline_unsafe, "baseline_gap_pp": baseline_gap_pp,
         "trend": trend, "shock_sd": shock_sd, "shock_rho": shock_rho, "seed": seed, "shares": bool(shares),
-    }  # fmt: skip
+    } | ({"area_drift": area_drift} if area_drift else {})  # fmt: skip
     _check(options)
     seeds = np.random.SeedSequence(seed).spawn(3)
     world = draw_world(options, seeds[0])
@@ -96,7 +97,7 @@ def draw_city(
         city=city, name=name if "simulated" in name.lower() else f"{name} (simulated)", language="en", simulated=True,
         folder=Path(city), notices=(NOTE,), data_hash=provenance.hash_parameters(options), items=(ITEM,), weighted=False,
         respondents=None if shares else rows, shares=_published(rows) if shares else None,
-        areas=world["population"].to_dataframe().reset_index()[["area", "name", "population"]],
+        areas=_areas_table(world), population=None if shares else _population_table(world),
         waves=_waves_table(world), projects=_projects_table(world, np.random.default_rng(seeds[2])),
     )  # fmt: skip
     return made, _truth(world) | {"parameters": options}
@@ -115,6 +116,9 @@ def draw_world(options, seed) -> xr.Dataset:
     composition = rng.dirichlet(80 * COMPOSITION, areas)
     shock = draw_shocks(rng, (areas, waves), sd=options["shock_sd"], rho=options["shock_rho"])
     latent = rng.normal(0, AREA_SD, areas)[:, None] + options["trend"] * np.arange(waves) + shock
+    if options.get("area_drift"):
+        slope = np.random.default_rng(seed.spawn(1)[0]).normal(0, options["area_drift"], areas)
+        latent += slope[:, None] * np.arange(waves)
     is_treated = np.isin(np.arange(areas), np.concatenate(groups))
     for group, gap in ((is_treated, options["baseline_gap_pp"] / 100), (~is_treated, 0.0)):
         latent[group] += _level(latent[group, :1], composition[group], options["baseline_unsafe"] + gap)
@@ -247,6 +251,21 @@ def _published(rows) -> pd.DataFrame:
     table = table.assign(item=ITEM, assumed=False, rounding=whole.astype(float))
     order = ["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]
     return table.rename(columns={ITEM: "category"})[order]
+
+
+def _areas_table(world) -> pd.DataFrame:
+    """Areas lie row by row on a square grid, and those that share a side are neighbours."""
+    table = world["population"].to_dataframe().reset_index()[["area", "name", "population"]]
+    row, column = np.divmod(np.arange(len(table)), int(np.ceil(np.sqrt(len(table)))))
+    beside = np.abs(row[:, None] - row) + np.abs(column[:, None] - column) == 1
+    return table.assign(neighbours=[";".join(table["area"][near]) for near in beside])
+
+
+def _population_table(world) -> pd.DataFrame:
+    """Residents by area, sex and age band: the composition from which respondents are drawn, in whole people."""
+    size = (world["population"] * world["composition"]).transpose("area", "stratum").values.round()
+    cells = [(area, *stratum) for area in world["area"].values for stratum in STRATA]
+    return pd.DataFrame(cells, columns=["area", "sex", "age_band"]).assign(population=size.ravel())
 
 
 def _waves_table(world) -> pd.DataFrame:
