@@ -1,4 +1,4 @@
-"""Answers as counts by area, wave, stratum and answer: respondents or published shares in one shape.
+"""Answers as counts by area, wave, stratum and answer, from respondents or published shares, and whom they speak for.
 
 An answer covers one category, or several where a wave publishes fewer classes than the item has ("never to
 sometimes"); its bounds say which. Weights and rounding shrink the counts to what the answers are worth.
@@ -10,24 +10,54 @@ import xarray as xr
 
 from workbench.errors import ParameterError
 from workbench.items import ITEMS
-
-STRATA = ("sex", "age_band", "education")
+from workbench.schema import STRATA
 
 
 def count_answers(city, *, item) -> xr.DataArray:
     """Effective counts of one item (area, wave, stratum, answer), for all areas and waves of the city.
 
     Coords `lower` and `upper` (answer) are the first and last category that an answer covers, `respondents` (area,
-    wave) the answers behind the counts. Raises ParameterError for published classes that do not lie side by side.
+    wave) the answers behind the counts, `sex`, `age_band`, `education` (stratum) what a stratum is made of. Raises
+    ParameterError for published classes that do not lie side by side.
     """
     return (_from_respondents if city.respondents is not None else _from_shares)(city, item)
+
+
+def residents(city, counts) -> xr.DataArray:
+    """Residents by area and stratum, of the areas and strata of `counts`.
+
+    A cell of the population table is spread over its strata (where the sample tells more than the table) in the
+    proportions of the area's own answers, or of all areas' where the area has none in the cell. Without the table an
+    area's residents are spread over all its answers; without populations areas count alike. Raises ParameterError for an
+    area whose residents all belong to cells without any answer.
+    """
+    sample = counts.sum(("wave", "answer")).transpose("area", "stratum")
+    areas = counts["area"].values
+    if city.population is None:
+        people = city.areas.set_index("area")["population"].loc[areas].to_numpy(float)
+        people = np.ones(len(areas)) if np.isnan(people).any() else people
+        return sample / sample.sum("stratum") * xr.DataArray(people, dims="area")
+    known = [name for name in STRATA if name in city.population and name in counts.coords]
+    strata = list(zip(*(counts[name].values for name in known), strict=True)) or [()] * counts.sizes["stratum"]
+    table = city.population.groupby(["area", *known], as_index=False)["population"].sum()
+    people = {tuple(key): size for *key, size in table.to_numpy(object)}
+    cell = np.array([[people.get((area, *stratum), 0.0) for stratum in strata] for area in areas])
+    together = np.array([[one == other for other in strata] for one in strata], float)
+    own, overall = sample.values, np.broadcast_to(sample.values.sum(0), sample.shape)
+    own = np.where(own @ together > 0, own, overall)
+    found = cell * np.divide(own, own @ together, out=np.zeros_like(own), where=own > 0)
+    if lost := [str(area) for area, size in zip(areas, found.sum(1), strict=True) if size == 0]:
+        raise ParameterError(
+            f"no resident of {', '.join(lost)} belongs to a group with answers; allowed: such areas left out"
+        )
+    return sample.copy(data=found)
 
 
 def _from_respondents(city, item) -> xr.DataArray:
     """Weighted answers, scaled so that each area-wave sums to Kish's effective n, spread over its strata."""
     table = city.respondents.dropna(subset=[item])
     levels, areas, waves = list(ITEMS[item].categories), city.areas["area"], city.waves["wave"]
-    stratum, strata = _strata(table)
+    stratum, strata, made_of = _strata(table)
     area, wave, answer = (
         pd.Index(known).get_indexer(table[column])
         for known, column in ((areas, "area"), (waves, "wave"), (levels, item))
@@ -41,21 +71,20 @@ def _from_respondents(city, item) -> xr.DataArray:
     total, square, n = (np.bincount(cell, x, minlength=shape[0] * shape[1]) for x in (weight, weight**2, None))
     scale = np.divide(total, square, out=np.zeros_like(total), where=square > 0).reshape(shape[:2])
     index = np.arange(len(levels))
-    return _labelled(
+    found = _labelled(
         weighted * scale[..., None, None], n.reshape(shape[:2]), areas, waves, strata, levels, index, index
     )
+    return found.assign_coords({name: ("stratum", values) for name, values in made_of.items()})
 
 
 def _strata(table):
-    """Number of each row's stratum and the names, only strata that occur; a column that never varies makes none."""
-    code, names = np.zeros(len(table), int), [""]
-    for column in STRATA:
-        if column in table and table[column].nunique() > 1:
-            own, values = pd.factorize(table[column], sort=True)
-            code = code * len(values) + own
-            names = [f"{name} | {value}" if name else str(value) for name in names for value in values]
-    present, stratum = np.unique(code, return_inverse=True)
-    return stratum, [names[k] or "all" for k in present]
+    """Number of each row's stratum, their names, and their levels by column; a column that never varies makes none."""
+    columns = [name for name in STRATA if name in table and table[name].nunique() > 1]
+    if not columns:
+        return np.zeros(len(table), int), ["all"], {}
+    groups = table.groupby(columns)
+    levels = groups.size().index.to_frame(index=False).astype(str)
+    return groups.ngroup().to_numpy(), levels.agg(" | ".join, axis=1).tolist(), levels.to_dict("list")
 
 
 def _from_shares(city, item) -> xr.DataArray:

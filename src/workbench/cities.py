@@ -17,10 +17,8 @@ from workbench import consistency, manifest, paths, provenance, schema
 from workbench.errors import ParameterError, nearest
 from workbench.items import ITEMS
 from workbench.manifest import FILES, as_toml
-from workbench.schema import Faults, Sheet
+from workbench.schema import STRATA, Faults, Sheet
 from workbench.sheets import read_sheet
-
-STRATA = ("sex", "age_band", "education")
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class City:
     areas: pd.DataFrame
     waves: pd.DataFrame
     projects: pd.DataFrame
+    population: pd.DataFrame | None = None  # residents by area and stratum, where the city knows them
 
 
 def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
@@ -99,6 +98,8 @@ def read_folder(folder: Path) -> City:
         notices += consistency.check_respondents(tables, sheets, faults=faults)
     if "shares" in sheets:
         consistency.check_shares(tables, sheets, faults=faults)
+    if "population" in sheets:
+        notices += consistency.check_population(tables, sheets, faults=faults)
     if "projects" in sheets:
         notices += consistency.check_projects(tables, sheets, faults=faults)
     faults.raise_if_any(folder.name)
@@ -118,7 +119,8 @@ def _complete(
     areas, waves, projects = tables["areas"], tables["waves"], tables["projects"]
     if "population" not in areas or areas["population"].isna().all():
         tables["areas"] = areas = areas.assign(population=float("nan"))
-        notices.append("areas have no population: every area counts alike in an effect")
+        if "population" not in tables:
+            notices.append("areas have no population: every area counts alike in an effect")
     tables["areas"] = areas.assign(name=areas["name"].fillna(areas["area"]) if "name" in areas else areas["area"])
     for column in ("mode", "questionnaire_version", "note", "break_areas"):
         waves[column] = waves[column].fillna("") if column in waves else ""
@@ -187,6 +189,9 @@ def _canonical(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         strata = {name: rows[name].fillna("unknown") for name in STRATA if name in rows}
         weight = rows["weight"] if "weight" in rows else pd.Series(1.0, index=rows.index)
         done["respondents"] = rows.assign(weight=weight, **strata)
+    if "population" in tables:
+        total = tables["areas"]["area"].map(tables["population"].groupby("area")["population"].sum())
+        done["areas"] = tables["areas"].assign(population=tables["areas"]["population"].fillna(total))
     if "shares" in done:
         done["shares"] = done["shares"][["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]]
     return {name: table.reset_index(drop=True) for name, table in done.items()}
@@ -216,6 +221,7 @@ def _city(
         areas=tables["areas"],
         waves=tables["waves"],
         projects=tables["projects"],
+        population=tables.get("population"),
     )
 
 

@@ -4,11 +4,12 @@ import pandas as pd
 
 from workbench.errors import nearest
 from workbench.items import ITEMS
-from workbench.schema import Faults, Sheet
+from workbench.schema import STRATA, Faults, Sheet
 
 Tables = dict[str, pd.DataFrame]
 Sheets = dict[str, Sheet]
 PROJECT_DATES = ("announced", "start", "full", "stop")
+TOTALS_DIFFER = 0.05
 
 
 def check_areas(tables: Tables, sheets: Sheets, *, faults: Faults) -> None:
@@ -167,6 +168,38 @@ def _names(known: pd.Series, bad: pd.Series) -> str:
     names = known.dropna().unique().tolist()
     some = ", ".join(names[:10]) + (f", ... ({len(names)} in all)" if len(names) > 10 else "")
     return some + (nearest(bad.iloc[0], names) if len(bad) else "")
+
+
+def check_population(tables: Tables, sheets: Sheets, *, faults: Faults) -> list[str]:
+    """Residents in every area and for every kind of respondent; return notices on totals and on who was not asked."""
+    cells, sheet, areas = tables["population"], sheets["population"], tables["areas"]
+    _check_known(sheet, cells, "area", areas["area"], faults=faults)
+    strata = [name for name in STRATA if name in cells]
+    if not strata:
+        faults.say(f"{sheet.file}, line 1: residents by nothing but area; allowed: one or more of {', '.join(STRATA)}")
+    rows, notices = tables.get("respondents", pd.DataFrame()), []
+    for name in strata:
+        faults.add(sheet, name, cells.loc[cells[name].isna(), name], "a value in every row")
+        if name in rows:
+            bad = rows.loc[rows[name].notna() & ~rows[name].isin([*cells[name], "unknown"]), name]
+            faults.add(sheets["respondents"], name, bad, f"{_names(cells[name], bad)}, as in {sheet.file}, or unknown")
+            absent = ~cells[name].isin(rows[name])
+            if absent.any():
+                share = 100 * cells.loc[absent, "population"].sum() / cells["population"].sum()
+                notices.append(
+                    f"{sheet.file}: {share:.1f} % of residents have a {name} that nobody in the survey has "
+                    f"({', '.join(cells.loc[absent, name].unique())}): the effect does not speak for them"
+                )
+    here = areas["area"].map(cells.groupby("area")["population"].sum())
+    faults.add(sheets["areas"], "area", areas["area"][~(here > 0)], f"areas with residents in {sheet.file}")
+    gap = (here / areas["population"] - 1).abs()
+    if (gap > TOTALS_DIFFER).any():
+        area, one, other = areas["area"][gap.idxmax()], here[gap.idxmax()], areas["population"][gap.idxmax()]
+        notices.append(
+            f"{sheet.file} and {sheets['areas'].file} differ in residents by more than {100 * TOTALS_DIFFER:.0f} % "
+            f"(most in {area}: {one:,.0f} and {other:,.0f}); the effect counts those of {sheet.file}"
+        )
+    return notices
 
 
 def check_shares(tables: Tables, sheets: Sheets, *, faults: Faults) -> None:

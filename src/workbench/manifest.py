@@ -16,6 +16,7 @@ FILES = {
     "areas": "areas.csv",
     "waves": "waves.csv",
     "projects": "projects.csv",
+    "population": "population.csv",
 }
 TOP = {"name": str, "language": str, "simulated": bool, "notes": list, "made_by": str} | dict.fromkeys(TABLES, dict)
 IN_TABLE = {

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from workbench.answers import count_answers
+from workbench.answers import count_answers, residents
 from workbench.errors import ParameterError, nearest
 from workbench.items import ITEMS
 from workbench.language import number, translator
@@ -240,9 +240,6 @@ def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
         design[at[1], at[2], keys.index((at[0], row.label))] = 1.0
     start = active.groupby("area")["position"].min().reindex(areas)
     date, table = _middle(city, waves), city.areas.set_index("area").loc[areas]
-    # Without populations areas count alike; strata always as they are in the sample.
-    residents = np.ones(len(areas)) if table["population"].isna().any() else table["population"].to_numpy(float)
-    composition = counts.sum(("wave", "answer"))
     rows = city.projects[city.projects["area"].isin(areas)].groupby("project")
     about = rows[["name", "min_worthwhile_pp", "start"]].agg(
         {"name": "first", "min_worthwhile_pp": "first", "start": "min"}
@@ -253,7 +250,7 @@ def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
             "counts": counts.drop_vars(["lower", "upper", "respondents"]),
             "lower": ("answer", counts["lower"].values), "upper": ("answer", counts["upper"].values),
             "respondents": (("area", "wave"), counts["respondents"].values),
-            "population": composition / composition.sum("stratum") * xr.DataArray(residents, dims="area"),
+            "population": residents(city, counts),
             "treated": ("area", start.notna().to_numpy()),
             "cohort": ("area", ["never" if np.isnan(s) else f"from {waves[int(s)]}" for s in start]),
             "exposure": (("project", "area", "wave"), exposure),

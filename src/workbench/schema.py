@@ -46,6 +46,7 @@ class Column:
 
 TEXT, NUMBER, DATE = Column(), Column("number"), Column("date")
 KEY, PAST_ZERO, COUNT = Column(required=True), Column("number", above=0), Column("number", least=0)
+STRATA = ("sex", "age_band", "education")
 TABLES: dict[str, dict[str, Column]] = {
     "areas": {"area": KEY, "name": TEXT, "population": PAST_ZERO, "neighbours": TEXT},
     "waves": {
@@ -79,10 +80,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "area": KEY,
         "wave": KEY,
         "weight": Column("number", above=0, required=True),
-        "sex": TEXT,
-        "age_band": TEXT,
-        "education": TEXT,
-        **{item: TEXT for item in ITEMS},
+        **dict.fromkeys((*STRATA, *ITEMS), TEXT),
     },
     "shares": {
         "area": KEY,
@@ -93,6 +91,11 @@ TABLES: dict[str, dict[str, Column]] = {
         "count": COUNT,
         "n": PAST_ZERO,
     },
+    "population": {
+        "area": KEY,
+        **dict.fromkeys(STRATA, TEXT),
+        "population": Column("number", least=0, required=True),
+    },
 }
 MAY_BE_ABSENT = {"weight"}  # no such column is fine; a gap in it is not
 UNIQUE = {
@@ -101,6 +104,7 @@ UNIQUE = {
     "projects": ["project", "area"],
     "respondents": ["respondent", "wave"],
     "shares": ["area", "wave", "item", "category"],
+    "population": ["area", *STRATA],
 }
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 DECIMAL_COMMA = r"[+-]?\d*,\d+"
@@ -179,7 +183,7 @@ def convert(sheet: Sheet, *, faults: Faults) -> pd.DataFrame:
     table = pd.DataFrame(done, index=frame.index)
     if sheet.table == "shares":
         table["category"] = _recode_categories(table, sheet.codes)
-    keys = UNIQUE[sheet.table]
+    keys = [name for name in UNIQUE[sheet.table] if name in table]
     doubled = table.duplicated(keys) & table[keys].notna().all(axis=1)
     shown = table.loc[doubled, keys].astype(str).agg(", ".join, axis=1) if doubled.any() else pd.Series(dtype=str)
     faults.add(sheet, keys[0], shown, f"each {' and '.join(keys)} once")
