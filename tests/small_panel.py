@@ -56,6 +56,21 @@ def panel(percent, *, n=100.0, treated=(0,), first=1, residents=None, notices=""
     )
 
 
+def by_sex(made, women, *, residents=0.5):
+    """The same panel with two strata, f and m: `women` is their share of the answers by area and wave (0-1).
+
+    `residents` is their share of the residents.
+    """
+    counts = made["counts"].isel(stratum=0)
+    share = xr.DataArray(np.broadcast_to(women, counts.shape[:2]), dims=("area", "wave"))
+    counts = xr.concat([counts * share, counts * (1 - share)], dim="stratum")
+    people = made["population"].sum("stratum")
+    return made.drop_dims("stratum").assign(
+        counts=counts.transpose("area", "wave", "stratum", "answer"),
+        population=xr.concat([people * residents, people * (1 - residents)], dim="stratum").transpose("area", "stratum"),
+    ).assign_coords(stratum=["f", "m"], sex=("stratum", ["f", "m"]))  # fmt: skip
+
+
 def city(made, *, notices=(), assignment=None, **waves):
     """What the checks read of a City for that panel; `waves` replaces columns of its table of waves."""
     table = pd.DataFrame({"wave": made["wave"].values, "known_break": False, "break_areas": ""})

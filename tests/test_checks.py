@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from scipy.special import logit
-from small_panel import city, draws, panel
+from small_panel import by_sex, city, draws, panel
 
 from workbench import checks
 from workbench.language import languages
@@ -12,7 +12,7 @@ STEADY = [[24, 23, 20], [22, 24, 21], [18, 19, 18], [20, 19, 20]]
 SOUND = {"rhat_max": 1.004, "ess_bulk_min": 900.0, "ess_tail_min": 800.0, "divergences": 0}
 ATT = {"mean": -3.0, "sd": 1.5}
 ORDER = [
-    "data contract", "wave break", "design grade", "baseline gap", "prior predictive", "convergence",
+    "data contract", "wave break", "design grade", "baseline gap", "composition", "prior predictive", "convergence",
     "posterior predictive", "pre-trends", "linear scale", "plausibility", "effective n", "shock correlation",
 ]  # fmt: skip
 
@@ -27,7 +27,7 @@ def effects(mean=-3.0, sd=1.5):
 
 @pytest.mark.parametrize("lang", languages())
 def test_every_check_answers_in_its_order_and_in_every_language(lang):
-    made = panel(STEADY, first=2, n_assumed=100.0)
+    made = by_sex(panel(STEADY, first=2, n_assumed=100.0), 0.5)
     idata = draws(made, att_half_n=-2.0, att_half_n_sd=2.0, att_double_n=-3.5, att_double_n_sd=1.5)
     idata.attrs |= {"att_rho_0": -3.0, "att_rho_05": -2.9, "att_rho_09": -2.8}
     table = checks.run_checks(city(made), made, idata, effects(), lang=lang)

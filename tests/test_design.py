@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from small_panel import city, panel
+import xarray as xr
+from scipy.special import expit
+from small_panel import by_sex, city, draws, panel
 
 from workbench import design
 
@@ -128,3 +130,58 @@ def test_a_wide_baseline_gap_warns_and_no_known_share_is_not_possible():
     assert found == "warn" and "+20.0 points" in message
     made["share_unsafe"][:] = np.nan
     assert status(design.baseline_gap(made, lang="en")) == "not possible"
+
+
+FLAT = np.full((4, 3), 20.0)
+
+
+def asked(*north, n=400.0, residents=0.5):
+    """North, treated in the last wave, with these shares of women among 400 answers a wave; half elsewhere."""
+    return by_sex(panel(FLAT, n=n, first=2), np.array([north, [0.5] * 3, [0.5] * 3, [0.5] * 3]), residents=residents)
+
+
+def composition(made, strata=None):
+    idata = draws(made, latent=np.zeros((4, made.sizes["wave"])))["posterior"].to_dataset()
+    if strata is not None:
+        idata["strata"] = xr.DataArray(np.broadcast_to(strata, (4, 250, 2)), dims=("chain", "draw", "stratum"))
+    return design.composition(made, idata, lang="en")
+
+
+def test_the_same_kinds_of_people_pass():
+    found, message = composition(asked(0.5, 0.5, 0.52))
+    assert found == "pass" and "(furthest from it: sex m, −2.0 points)" in message
+
+
+def test_a_shift_beyond_chance_warns_with_what_it_would_do_alone():
+    found, message = composition(asked(0.5, 0.5, 0.6), strata=[0.2, -0.2])
+    alone = 100 * 0.1 * (expit(0.2) - expit(-0.2))
+    assert found == "warn" and "share of sex m among" in message and "moved by −10.0 points" in message
+    assert f"change the share unsafe by +{alone:.1f} points" in message and alone > 0.9
+
+
+def test_other_people_altogether_block_but_not_where_chance_could_do_it():
+    assert status(composition(asked(0.5, 0.5, 0.7))) == "fail"
+    assert status(composition(asked(0.5, 0.5, 0.7, n=40.0))) == "pass"
+
+
+def test_a_shift_of_everyone_alike_is_none():
+    made = by_sex(panel(FLAT, n=400.0, first=2), np.array([0.5, 0.5, 0.7]))
+    found, message = composition(made)
+    assert found == "pass" and "sex m, 0.0 points" in message
+
+
+def test_areas_that_wobble_by_themselves_make_a_shift_less_surprising():
+    north, calm = [0.5, 0.5, 0.6], [0.5] * 3
+    wobbly = by_sex(panel(FLAT, n=400.0, first=2), np.array([north, [0.6, 0.4, 0.5], [0.4, 0.6, 0.5], calm]))
+    assert status(composition(asked(*north))) == "warn" and status(composition(wobbly)) == "pass"
+
+
+def test_who_answered_unknown_or_never_asked_before_is_not_possible():
+    assert status(composition(panel(FLAT, first=2))) == "not possible"
+    assert status(composition(asked(0.5, 0.5, 0.5).isel(wave=[2]))) == "not possible"
+
+
+def test_respondents_unlike_residents_are_told_with_the_level_and_the_gap():
+    assert "differ from residents" not in composition(asked(0.5, 0.5, 0.5))[1]
+    message = composition(asked(0.5, 0.5, 0.5, residents=0.42))[1]
+    assert "differ from residents, most in sex m (−8.0 points); the effect is that on residents." in message

@@ -1,7 +1,7 @@
 """The check battery: a status and one sentence each, in the reader's language.
 
-A check says `pass`, `warn`, `fail` or `not possible`. Only the data contract, a wave break, convergence and pre-trends
-may fail, and a fail blocks the verdict; so each is tuned to cry at most twice in a hundred sound evaluations.
+A check says `pass`, `warn`, `fail` or `not possible`. Only the data contract, a wave break, composition, convergence and
+pre-trends may fail, and a fail blocks the verdict; so each is tuned to cry at most twice in a hundred sound evaluations.
 """
 
 import numpy as np
@@ -32,6 +32,7 @@ def run_checks(city, panel, idata, effects, *, checks="core", lang) -> pd.DataFr
         "wave break": design.wave_break(city, panel, lang=lang),
         "design grade": design.design_grade(panel, level, lang=lang),
         "baseline gap": design.baseline_gap(panel, lang=lang),
+        "composition": design.composition(panel, idata["posterior"], lang=lang),
         "prior predictive": prior_predictive(panel, idata, lang=lang),
         "convergence": convergence(found, reruns=int(idata.attrs.get("reruns", 0)), lang=lang),
         "posterior predictive": posterior_predictive(panel, idata, lang=lang),

@@ -4,12 +4,17 @@ Each check returns a status and one sentence in the reader's language; see `work
 """
 
 import numpy as np
+from scipy.special import expit
+from scipy.stats import norm
 
 from workbench import linear
 from workbench.language import number, points, translator
 from workbench.panel import answers_told
+from workbench.schema import STRATA
 
 FAR_APART = 10.0  # pp
+OTHERS, OTHERS_CHANCE, SHIFTED_CHANCE = 15.0, 0.001, 0.02  # points of a level; two-sided p over all levels
+UNLIKE = 1.0  # points by which respondents must differ from residents to be mentioned
 
 
 def data_contract(city, panel, *, lang) -> tuple[str, str]:
@@ -164,3 +169,93 @@ def before(panel) -> tuple[float, float] | None:
     if not both.any():
         return None
     return tuple(float(np.average(share[both], weights=sizes[0][both])) for share in shares)
+
+
+def composition(panel, posterior, *, lang) -> tuple[str, str]:
+    """Whether other people answered in treated areas, compared with the others, from before to the window.
+
+    Shift of each level of sex, age and education in points, by imputation as `linear.imputed`, with the error of
+    effective counts (larger when the areas without a project say so). Warns at p < 0.02 and fails when a level shifted by
+    more than 15 points at p < 0.001, both over the number of levels. Adds by how much respondents differ from residents.
+    """
+    _ = translator(lang).gettext
+    counts = panel["counts"].sum("answer").transpose("area", "wave", "stratum").values
+    levels, n, data = _levels(panel, _), counts.sum(-1), linear.summaries(panel)
+    mix = counts / np.maximum(n, 1e-9)[..., None]
+    shifts = {level: _shift(data, mix @ inside, n) for level, inside in levels.items()}
+    shifts = {level: (100 * size, abs(size) / se) for level, (size, se) in shifts.items() if se > 0}
+    if not shifts:
+        return "not possible", _(
+            "Sex, age or education of those who answered before and after is not known: whether other people were asked "
+            "cannot be checked."
+        )
+    chance = {level: 2 * len(shifts) * norm.sf(ratio) for level, (_size, ratio) in shifts.items()}
+    far = [level for level, (size, _ratio) in shifts.items() if abs(size) > OTHERS and chance[level] < OTHERS_CHANCE]
+    most = min(far or shifts, key=chance.get)
+    if far:
+        status, text = (
+            "fail",
+            _(
+                "Other people were asked than before: compared with the other areas, the share of {level} among those who "
+                "answered in project areas moved by {shift} points, so that before and after cannot be compared."
+            ),
+        )
+    elif chance[most] < SHIFTED_CHANCE:
+        status, text = (
+            "warn",
+            _(
+                "Compared with the other areas, the share of {level} among those who answered in project areas moved by {shift} "
+                "points, more than chance explains; left alone that would change the share unsafe by {change} points, but the "
+                "model allows for it."
+            ),
+        )
+    else:
+        status, text = (
+            "pass",
+            _(
+                "As far as can be told, the same kinds of people answered before and after: compared with the other areas, no "
+                "share moved by more than chance explains (furthest from it: {level}, {shift} points)."
+            ),
+        )
+    change = 0.0
+    if "strata" in posterior:
+        base = posterior["latent"].mean(("chain", "draw")).where(panel["treated"]).mean()
+        change = 100 * _shift(data, mix @ expit(float(base) + posterior["strata"].mean(("chain", "draw")).values), n)[0]
+    text = text.format(level=most, shift=points(shifts[most][0], lang), change=points(change, lang))
+    level, gap = _unlike(panel, counts.sum(1), levels)
+    if abs(gap) < UNLIKE:
+        return status, text
+    return status, text + " " + _(
+        "Respondents in project areas differ from residents, most in {level} ({gap} points); the effect is that on residents."
+    ).format(level=level, gap=points(gap, lang))
+
+
+def _levels(panel, _) -> dict[str, np.ndarray]:
+    """Each level in words -> the strata it holds (0 or 1); of two levels one, the other mirrors it."""
+    words, found = {"sex": _("sex"), "age_band": _("age"), "education": _("education")}, {}
+    for name in (name for name in STRATA if name in panel.coords):
+        values = np.unique(panel[name].values)
+        for value in values[len(values) == 2 :]:
+            found[f"{words[name]} {value}"] = (panel[name].values == value).astype(float)
+    return found
+
+
+def _shift(data, share, n) -> tuple[float, float]:
+    """How far a share (0-1; area, wave) of `n` answers moved in treated areas beyond the others, and its error."""
+    diagonal = np.eye(n.shape[1])
+    inverse = (n * data["free"])[..., None] * diagonal
+    errors = np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)[..., None] * diagonal
+    about = {"window": data["window"], "residents": data["residents"], "errors": errors}
+    size, se = linear.imputed(share, *linear.swept(inverse), **about)
+    *_rest, left, df = linear.regress(share, inverse, np.zeros((*n.shape, 0)))
+    mean = np.average(share, weights=n)
+    return size, se * np.sqrt(max(mean * (1 - mean), left / df if df > 0 else 0.0))
+
+
+def _unlike(panel, counts, levels) -> tuple[str, float]:
+    """The level in which respondents (area, stratum) differ most from residents of treated areas, and by how many points."""
+    treated = panel["treated"].values
+    people, asked = panel["population"].transpose("area", "stratum").values[treated], counts[treated]
+    asked = asked / asked.sum(1, keepdims=True) * people.sum(1, keepdims=True)
+    more = 100 * (asked - people).sum(0) / people.sum()
+    return max(((level, float(more @ inside)) for level, inside in levels.items()), key=lambda found: abs(found[1]))

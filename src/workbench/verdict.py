@@ -81,6 +81,7 @@ def check_label(name: str, *, lang: str) -> str:
         "wave break": _("wave break"),
         "design grade": _("design grade"),
         "baseline gap": _("baseline gap"),
+        "composition": _("composition"),
         "prior predictive": _("prior predictive"),
         "convergence": _("convergence"),
         "posterior predictive": _("posterior predictive"),
