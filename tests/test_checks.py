@@ -167,13 +167,3 @@ def test_with_four_waves_the_correlation_is_told_as_learned():
     made = panel(np.full((3, 4), 20.0), first=2)
     found, message = checks.shock_correlation(made, draws(made, rho=0.3), lang="en")
     assert found == "pass" and "by 0.3 (90 % interval 0.3 to 0.3" in message
-
-
-def test_the_effect_under_every_prior_is_shown_when_it_was_fitted_and_warns_when_it_parts():
-    made = panel(STEADY)
-    assert checks.prior_panel(made, draws(made), lang="en") is None
-    close = draws(made, att_sceptical=-2.0, att_wide=-2.4, att_flat=-3.0, att_flat_sd=1.2)
-    assert checks.prior_panel(made, close, lang="en")[0] == "pass"
-    apart = draws(made, att_sceptical=-1.0, att_wide=-1.9, att_flat=-6.0, att_flat_sd=4.0)
-    found, message = checks.prior_panel(made, apart, lang="en")
-    assert found == "warn" and "\N{MINUS SIGN}6.0 from the data alone (sd 4.0)" in message

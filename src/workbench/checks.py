@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import betainc, expit, logit
 from scipy.stats import binom
 
-from workbench import design, estimands, linear
+from workbench import design, estimands, linear, robustness
 from workbench.inference import diagnostics, sound
 from workbench.language import number, percent, points, short, translator
 
@@ -41,28 +41,16 @@ def run_checks(city, panel, idata, effects, *, checks="core", lang) -> pd.DataFr
         "plausibility": plausibility(att, lang=lang),
         "effective n": effective_n(panel, idata, att, lang=lang),
         "shock correlation": shock_correlation(panel, idata, lang=lang),
-        "prior panel": prior_panel(panel, idata, lang=lang),
     }
+    if checks == "full":
+        rows |= {
+            "prior panel": robustness.prior_panel(panel, idata, lang=lang),
+            "scale panel": robustness.scale_panel(panel, idata, lang=lang),
+            "form panel": robustness.form_panel(panel, lang=lang),
+        }
     table = pd.DataFrame([[k, *v] for k, v in rows.items() if v], columns=["name", "status", "message"])
     table.attrs = {"design_level": level, "diagnostics": found}
     return table
-
-
-def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
-    """The effect under each prior, where `--checks full` fitted them; warns when they part by more than the minimum."""
-    _ = translator(lang).gettext
-    means = {name: idata.attrs.get(f"att_{name}") for name in ("sceptical", "wide", "flat")}
-    if None in means.values():
-        return None
-    text = _(
-        "The effect is {sceptical} points under the sceptical prior, {wide} under one twice as open, and {flat} from the "
-        "data alone (sd {sd})."
-    ).format(sd=number(idata.attrs["att_flat_sd"], lang), **{k: points(v, lang) for k, v in means.items()})
-    if max(means.values()) - min(means.values()) <= panel.attrs["minimum_pp"]:
-        return "pass", text
-    return "warn", text + " " + _(
-        "What one holds possible beforehand matters here: these data say little by themselves."
-    )
 
 
 def prior_predictive(panel, idata, *, lang) -> tuple[str, str]:

@@ -133,20 +133,26 @@ def both_scales(data, *, sd_shock, rho) -> tuple[float, float]:
 
 
 def sd_of_difference(data, *, sd_shock, rho) -> float:
-    """Standard deviation of percentages minus logit, in pp, by leaving out one area at a time.
+    """Standard deviation of percentages minus logit, in pp; see `sd_by_areas`."""
+    return sd_by_areas(data, lambda part: np.subtract(*both_scales(part, sd_shock=sd_shock, rho=rho)))
 
-    A lone treated area cannot be left out: then each comparison area in turn plays the treated one.
+
+def sd_by_areas(data, figure, *, most=24) -> float:
+    """Standard deviation of `figure(data)` by leaving out one area at a time, or one of at most `most` sets of areas.
+
+    A lone treated area cannot be left out: then comparison areas in turn play the treated one, about zero.
     """
-    index = np.arange(len(data["residents"]))
     acting = data["window"].any(1)
-    gap = lambda part: np.subtract(*both_scales(part, sd_shock=sd_shock, rho=rho))
+    order = np.argsort(~acting, kind="stable")
     if acting.sum() > 1:
-        gaps = np.array([gap(_rows(data, index != area)) for area in index])
-        gaps = gaps[np.isfinite(gaps)]
-        return float(np.sqrt((len(gaps) - 1) * gaps.var())) if len(gaps) > 1 else np.nan
-    gaps = np.array([gap(placebo(data, area)) for area in index[~acting]])
-    gaps = gaps[np.isfinite(gaps)]
-    return float(np.sqrt(np.mean(gaps**2))) if len(gaps) > 1 else np.nan
+        sets = [order[k::most] for k in range(min(most, len(order)))]
+        found = np.array([figure(_rows(data, ~np.isin(np.arange(len(order)), out))) for out in sets])
+        found = found[np.isfinite(found)]
+        return float(np.sqrt((len(found) - 1) * found.var())) if len(found) > 1 else np.nan
+    others = order[1:]
+    found = np.array([figure(placebo(data, area)) for area in others[:: -(-len(others) // most) or 1]])
+    found = found[np.isfinite(found)]
+    return float(np.sqrt(np.mean(found**2))) if len(found) > 1 else np.nan
 
 
 def placebo(data, area) -> dict[str, np.ndarray]:

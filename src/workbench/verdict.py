@@ -91,6 +91,8 @@ def check_label(name: str, *, lang: str) -> str:
         "effective n": _("effective n"),
         "shock correlation": _("shock correlation"),
         "prior panel": _("prior panel"),
+        "scale panel": _("scale panel"),
+        "form panel": _("form panel"),
     }.get(name, name)
 
 

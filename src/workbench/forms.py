@@ -1,0 +1,153 @@
+"""Ordinal difference-in-differences in four forms, by maximum likelihood on counts: does the answer hang on the form?
+
+    P(answer <= k) in a cell = F((threshold[k] - location) / scale),   F logistic or normal
+
+for the cells comparison and treated, before and after, with common thresholds. *Location* has all scales 1;
+*location-scale* gives each cell its own (Yamauchi 2020, Difference-in-Differences for Ordinal Outcomes). Comparison
+before has location 0 and scale 1, which identifies the rest; fixing two thresholds instead is the same model. Without
+the projects treated after would have location `treated + (after - before) * treated scale` and scale
+`treated scale * after scale`, all relative to comparison before. An effect in one part of the scale makes the forms
+disagree, because each carries it over to the unsafe cut in its own way.
+"""
+
+import numpy as np
+from scipy.stats import logistic, norm
+
+from workbench import linear
+
+FORMS = {
+    "logit": (logistic, False),
+    "probit": (norm, False),
+    "logit, location-scale": (logistic, True),
+    "probit, location-scale": (norm, True),
+}
+
+
+def effects(counts, *, form) -> np.ndarray:
+    """Effect on the share of each answer in pp, by one of `FORMS`; `counts` are (group, period, answer).
+
+    Comparison and treated, before and after, secure to insecure. The shares of treated after are the form's own, as
+    in the published estimates; with scales and three answers they are the observed ones. NaN where a cell is empty,
+    the likelihood has no maximum, or scales are asked of fewer than three answers. A count of zero adds half an answer
+    everywhere, for else a maximum may not exist.
+    """
+    link, scaled = FORMS[form]
+    cells = np.asarray(counts, float).reshape(4, -1)
+    cuts = cells.shape[1] - 1
+    if cuts < 1 + scaled or not (cells.sum(1) > 0).all():
+        return np.full(cuts + 1, np.nan)
+    found = _fit(cells + 0.5 * (cells == 0).any(), link=link, scaled=scaled)
+    if found is None:
+        return np.full(cuts + 1, np.nan)
+    threshold, (after, treated, both), (log_after, log_treated, log_both) = _split(found, cuts)
+    with_projects, *_ = _cell(threshold, both, log_both, link=link)
+    without, *_ = _cell(threshold, treated + after * np.exp(log_treated), log_treated + log_after, link=link)
+    return 100 * (with_projects - without)
+
+
+def _fit(cells, *, link, scaled):
+    """Thresholds, three locations and three log scales by Fisher scoring; None if it does not arrive."""
+    cuts, n = cells.shape[1] - 1, cells.sum(1)
+    free = cuts + (6 if scaled else 3)
+    pooled = np.cumsum(cells.sum(0))
+    theta = np.r_[link.ppf(pooled[:-1] / pooled[-1]), np.zeros(6)]
+    for _ in range(100):
+        probability, jacobian = _cells(theta, cuts, link=link)
+        relative = (jacobian / probability[..., None])[..., :free]
+        score = np.einsum("ck,ckp->p", cells, relative)
+        information = np.einsum("c,ck,ckp,ckq->pq", n, probability, relative, relative)
+        step = np.linalg.lstsq(information, score)[0]
+        if score @ step < 1e-12 * n.sum():
+            return theta
+        now = np.sum(cells * np.log(probability))
+        for shrink in 0.5 ** np.arange(30):
+            moved = theta + np.pad(shrink * step, (0, len(theta) - free))
+            probability = _cells(moved, cuts, link=link)[0]
+            if probability.min() > 0 and np.sum(cells * np.log(probability)) > now:
+                break
+        else:
+            return None
+        theta = moved
+    return None
+
+
+def _split(theta, cuts):
+    return theta[:cuts], theta[cuts : cuts + 3], theta[cuts + 3 :]
+
+
+def _cells(theta, cuts, *, link):
+    """Probabilities (4, answer) of the four cells and their derivatives by the parameters."""
+    threshold, location, log_scale = _split(theta, cuts)
+    probability, jacobian = np.zeros((4, cuts + 1)), np.zeros((4, cuts + 1, len(theta)))
+    for c, (m, s) in enumerate(zip(np.r_[0.0, location], np.r_[0.0, log_scale], strict=True)):
+        probability[c], jacobian[c, :, :cuts], *own = _cell(threshold, m, s, link=link)
+        if c:
+            jacobian[c, :, cuts + c - 1], jacobian[c, :, cuts + c + 2] = own
+    return probability, jacobian
+
+
+def _cell(threshold, location, log_scale, *, link):
+    """Probabilities of one cell's answers, and their derivatives by thresholds, location and log scale."""
+    z = (threshold - location) * np.exp(-log_scale)
+    answers = np.eye(len(z) + 1, len(z)) - np.eye(len(z) + 1, len(z), -1)
+    by_cut = answers * (link.pdf(z) * np.exp(-log_scale))
+    return np.diff(np.r_[0.0, link.cdf(z), 1.0]), by_cut, -by_cut.sum(1), -answers @ (link.pdf(z) * z)
+
+
+def summaries(panel) -> tuple[dict[str, np.ndarray], int]:
+    """`linear.summaries` with `classes` (area, wave, class), and the first class that counts as unsafe.
+
+    Classes are the answers that every wave in use tells apart; area-waves that do not tell the unsafe share are none
+    of `free` and `window`.
+    """
+    data = linear.summaries(panel)
+    known = np.isfinite(data["percent"])
+    data |= {"free": data["free"] & known, "window": data["window"] & known}
+    counts = panel["counts"].sum("stratum").transpose("area", "wave", "answer").values
+    counts = counts * (data["free"] | data["window"])[..., None]
+    given, lower, upper = counts.sum((0, 1)) > 0, panel["lower"].values, panel["upper"].values
+    every = range(1, panel.sizes["category"])
+    cuts = [k for k in every if not (given & (lower < k) & (upper >= k)).any()]
+    belongs = np.searchsorted(cuts, lower, side="right")[:, None] == np.arange(len(cuts) + 1)
+    # What straddles a cut was given by nobody, so that where it is put does not matter.
+    return data | {"classes": counts @ belongs}, int(np.searchsorted(cuts, panel.attrs["unsafe_index"], side="right"))
+
+
+def by_form(data, *, unsafe) -> dict[str, float]:
+    """Effect on the share unsafe in pp by form, for the forms that these classes allow; NaN where no cohort allows one.
+
+    Areas with the same last wave before and first wave of the window are one cohort, held against areas without a
+    project in the same waves; an area's waves weigh alike, treated areas by residents, others by answers, and cohorts
+    by residents. Mixing areas and waves into one cell is sound as long as their mix is the same before and after.
+    """
+    wanted = [form for form in FORMS if data["classes"].shape[2] > 2 or not FORMS[form][1]]
+    free, window = data["free"], data["window"]
+    usable = np.flatnonzero(free.any(1) & window.any(1))
+    key = [(np.flatnonzero(free[a])[-1], np.flatnonzero(window[a])[0]) for a in usable]
+    rows, weights = [], []
+    for cohort in sorted(set(key)):
+        areas = usable[[k == cohort for k in key]]
+        before, after = free[areas].any(0), window[areas].any(0)
+        others = np.flatnonzero((free & before).any(1) & (free | ~after).all(1))
+        others = np.setdiff1d(others, areas)
+        if not len(others):
+            continue
+        n = data["classes"][others].sum((1, 2))
+        groups = [(others, free & before, free & after, n), (areas, free, window, data["residents"][areas])]
+        counts = np.array([[_pooled(data["classes"], a, where, w) for where in (b, c)] for a, b, c, w in groups])
+        given = counts.sum((0, 1)) > 0
+        counts, is_unsafe = counts[..., given], np.flatnonzero(given) >= unsafe
+        found = [effects(counts, form=form)[is_unsafe].sum() for form in wanted]
+        if np.isfinite(found).all():
+            rows.append(found)
+            weights.append(data["residents"][areas].sum())
+    return dict(zip(wanted, np.average(rows, axis=0, weights=weights) if rows else [np.nan] * len(wanted), strict=True))
+
+
+def _pooled(classes, areas, where, weight):
+    """Counts by class of the chosen cells as if every area had its share of the answers: shares by `weight`."""
+    here = classes[areas] * where[areas][..., None]
+    total = here.sum(2, keepdims=True)
+    share = np.divide(here, total, out=np.zeros_like(here), where=total > 0).sum(1)
+    share /= np.maximum((total > 0).sum(1), 1)
+    return here.sum() * np.average(share, axis=0, weights=weight)

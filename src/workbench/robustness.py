@@ -1,0 +1,197 @@
+"""Checks of `--checks full` that write the comparison otherwise: other forms, another scale and program, other priors.
+
+Each returns a status and one sentence in the reader's language (see `workbench.checks`), and can warn but never fail.
+"""
+
+import warnings
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import log_expit
+
+from workbench import forms, linear
+from workbench.language import number, points, translator
+from workbench.models.perceived import PRIORS
+
+SENSITIVE = 0.05  # power-scaling sensitivity that Kallioinen et al. (2024) call notable
+
+
+def form_panel(panel, *, lang) -> tuple[str, str]:
+    """The effect in the four ordinal forms of `forms`; warns when they part by more than the minimum and 2 sd.
+
+    The sd leaves out one area at a time, and so holds sampling and the areas' own ups and downs, roughly.
+    """
+    _ = translator(lang).gettext
+    data, unsafe = forms.summaries(panel)
+    found = forms.by_form(data, unsafe=unsafe)
+    if not np.isfinite(list(found.values())).all():
+        return "not possible", _(
+            "Too few answers before and after, in project areas and elsewhere in the same waves: no comparison of forms."
+        )
+    low, high = min(found, key=found.get), max(found, key=found.get)
+    values = {"low": points(found[low], lang), "high": points(found[high], lang)}
+    if len(found) == 2:
+        text = _("Two ways of writing the comparison, logit and probit, give {low} to {high} points.")
+    else:
+        text = _(
+            "Four ways of writing the comparison, logit or probit and with or without a spread of answers that changes, give "
+            "{low} to {high} points."
+        )
+    text, gap = text.format(**values), found[high] - found[low]
+    if gap <= panel.attrs["minimum_pp"]:
+        return "pass", text
+
+    def difference(part):
+        effect = forms.by_form(part, unsafe=unsafe)
+        return effect[high] - effect[low]
+
+    if gap <= 2 * linear.sd_by_areas(data, difference):
+        return "pass", text + " " + _("By chance alone they could differ as much.")
+    return "warn", text + " " + _(
+        "They differ by more than what counts as worthwhile: something may have changed in one part of the answers only."
+    )
+
+
+def scale_panel(panel, idata, *, lang) -> tuple[str, str] | None:
+    """The effect without a prior on the model's scale, on percentages and by an independent program; None without it.
+
+    Warns when the first and the last part by more than the minimum and 2 sd of their difference, areas left out in turn.
+    """
+    _ = translator(lang).gettext
+    if "att_flat" not in idata.attrs:
+        return None
+    shocks, repeated = linear.shocks(idata), not panel.attrs.get("shares")
+    data, flat = forms.summaries(panel)[0], idata.attrs["att_flat"]
+    other, percent = callaway_santanna(data, repeated=repeated), linear.both_scales(data, **shocks)[0]
+    if not np.isfinite(other - percent):
+        return "not possible", _(
+            "The published classes do not give the share that feels unsafe before and after: no comparison of scales."
+        )
+    text = _(
+        "Without a prior: {latent} points on the model's scale, {percentages} by comparing percentages, and {other} by an "
+        "independent program that compares percentages with those of the last wave before (Callaway and Sant'Anna)."
+    ).format(latent=points(flat, lang), percentages=points(percent, lang), other=points(other, lang))
+    if abs(flat - other) <= panel.attrs["minimum_pp"]:
+        return "pass", text
+
+    def difference(part):
+        return linear.both_scales(part, **shocks)[1] - callaway_santanna(part, repeated=repeated)
+
+    if abs(flat - other) <= 2 * linear.sd_by_areas(data, difference):
+        return "pass", text + " " + _("By chance alone they could differ as much.")
+    return "warn", text + " " + _(
+        "The first and the last differ by more than what counts as worthwhile: the answer depends on the scale, or on the "
+        "waves before."
+    )
+
+
+def callaway_santanna(data, *, repeated) -> float:
+    """The effect in pp by `diff_diff.CallawaySantAnna` (2021), not-yet treated areas among the comparison; NaN if none.
+
+    `data` as of `forms.summaries`. `repeated` takes each answer as a person asked once (rows unsafe 0 or 1, weighted:
+    equal rows as one), else area shares as a panel. An area weighs by its mean number of answers in every wave. Its
+    effects by start and wave are averaged over our window by residents. Unlike ours it compares with the last wave
+    before only, and knows neither shocks nor strata.
+    """
+    from diff_diff import CallawaySantAnna, SurveyDesign
+
+    free, window, waves = data["free"], data["window"], data["free"].shape[1]
+    if not (free.any() and window.any()):
+        return np.nan
+    last = waves - free[:, ::-1].argmax(1)  # number, from 1, of the last wave without a project
+    start = np.where(free[:, -1] | ~free.any(1), 0, last + 1)
+    area, wave = np.nonzero((free | window) & free.any(1)[:, None])
+    answers = data["classes"].sum(2)
+    weight = answers.sum(1) / np.maximum((answers > 0).sum(1), 1)
+    rows = {"wave": wave + 1, "start": start[area], "percent": data["percent"][area, wave]}
+    rows = pd.DataFrame(rows | {"unit": area, "weight": weight[area]})
+    if repeated:
+        share = rows["percent"] / 100
+        both = [rows.assign(percent=y, weight=rows["weight"] * p) for y, p in ((100.0, share), (0.0, 1 - share))]
+        rows = pd.concat(both).query("weight > 0").assign(unit=lambda rows: np.arange(len(rows)))
+    estimator = CallawaySantAnna(control_group="not_yet_treated", estimation_method="reg", panel=not repeated)
+    names = {"outcome": "percent", "unit": "unit", "time": "wave", "first_treat": "start"}
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # it warns about each assumption, and each cell that it cannot give
+            found = estimator.fit(rows, **names, survey_design=SurveyDesign(weights="weight")).group_time_effects
+    except ValueError:  # no comparison, or no cell with answers
+        return np.nan
+    size = data["residents"] / np.maximum(window.sum(1), 1)
+    cells = [(found.get((start[a], w + 1), {"effect": np.nan})["effect"], size[a]) for a, w in np.argwhere(window)]
+    effect, size = np.transpose([cell for cell in cells if np.isfinite(cell[0])] or [[np.nan, 1.0]])
+    return float(np.average(effect, weights=size))
+
+
+def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
+    """The effect under each prior, where `--checks full` fitted them, and what power-scaling says of the one in use.
+
+    Warns when they part by more than the minimum. Power-scaling alone does not: a sceptical prior is meant to be felt.
+    """
+    _ = translator(lang).gettext
+    means = {name: idata.attrs.get(f"att_{name}") for name in ("sceptical", "wide", "flat")}
+    if None in means.values():
+        return None
+    text = _(
+        "The effect is {sceptical} points under the sceptical prior, {wide} under one twice as open, and {flat} from the "
+        "data alone (sd {sd})."
+    ).format(sd=number(idata.attrs["att_flat_sd"], lang), **{k: points(v, lang) for k, v in means.items()})
+    apart = max(means.values()) - min(means.values()) > panel.attrs["minimum_pp"]
+    felt = power_scaling(panel, idata)
+    conflict = felt is not None and min(felt.values()) >= SENSITIVE
+    if conflict and apart:
+        more = _("What one holds possible beforehand matters here: it and the data pull in different directions.")
+    elif conflict:
+        more = _("What one holds possible beforehand and the data both weigh, by less than what counts as worthwhile.")
+    elif apart:
+        more = _("What one holds possible beforehand matters here: these data say little by themselves.")
+    elif felt is not None and felt["prior"] >= SENSITIVE:
+        more = _("Here what one holds possible beforehand weighs more than the data.")
+    else:
+        more = ""
+    return ("warn" if apart else "pass"), f"{text} {more}".strip()
+
+
+def power_scaling(panel, idata, *, most=1000) -> dict[str, float] | None:
+    """Sensitivity of the ATT to a slightly firmer or looser `prior` and `likelihood` (Kallioinen et al. 2024, Stat Comput 34).
+
+    Both above `SENSITIVE`: prior and data conflict; only the prior: it decides. The prior is that of the mean and the
+    spreads of effects, mu, tau and sd_event, on the scale on which it is stated: given these, effects are part of the
+    model, as the paper advises for hierarchies. Of `most` draws. None where the posterior has no such prior (flat).
+    """
+    posterior = idata["posterior"].to_dataset()
+    scale = PRIORS.get(idata.attrs.get("prior"), np.nan)
+    if "mu" not in posterior or not np.isfinite(scale):
+        return None
+    draws = posterior.isel(draw=slice(None, None, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // most)))
+    size = {"mu": scale, "tau": scale, "sd_event": scale / 2}
+    made = {
+        "posterior": draws[["att"]],
+        "log_prior": xr.Dataset({"effects": sum(-0.5 * (draws[name] / s) ** 2 for name, s in size.items())}),
+        "log_likelihood": xr.Dataset({"answers": log_likelihood(panel, draws)}),
+    }
+    made = {name: part.drop_vars([v for v in part.coords if v not in part.dims]) for name, part in made.items()}
+    tree = xr.DataTree.from_dict(made)
+    return {group: float(az.psense(tree, var_names="att", group=group)["att"]) for group in ("prior", "likelihood")}
+
+
+def log_likelihood(panel, draws) -> xr.DataArray:
+    """Log-probability of all answers by draw (chain, draw), the same as the model's; one draw at a time in memory.
+
+    log(F(u) - F(l)) = log F(u) + log F(-l) + log(1 - exp(l - u)) for the logistic F, infinite bounds included.
+    """
+    counts = panel["counts"].transpose("area", "wave", "stratum", "answer").values
+    area, wave, stratum, answer = np.nonzero(counts)
+    counts, lower, upper = counts[area, wave, stratum, answer], panel["lower"].values, panel["upper"].values + 1
+    names = {"latent": ("area", "wave"), "cut": ("threshold",), "strata": ("stratum",)}
+    values = {n: draws[n].transpose("chain", "draw", *dims).values for n, dims in names.items() if n in draws}
+    found = np.empty(values["latent"].shape[:2])
+    for at in np.ndindex(found.shape):
+        bound = np.r_[-np.inf, values["cut"][at] if "cut" in values else 0.0, np.inf]
+        eta = values["latent"][at][area, wave] + (values["strata"][at][stratum] if "strata" in values else 0.0)
+        inside = np.log(-np.expm1(bound[lower] - bound[upper]))[answer]
+        either = log_expit(bound[upper][answer] - eta) + log_expit(eta - bound[lower][answer])
+        found[at] = counts @ (either + inside)
+    return xr.DataArray(found, dims=("chain", "draw"))
