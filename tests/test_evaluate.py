@@ -94,7 +94,15 @@ def test_it_leaves_the_six_files_of_an_evaluation_and_no_other(done, project):
     assert {file.name for file in done.folder.iterdir()} == FILES
     assert [folder.name for folder in (project / "reports").glob(".*")] == []
     kept = {file.name for file in (project / "data" / "processed" / "town").iterdir()}
-    assert kept == {"respondents.csv", "areas.csv", "waves.csv", "projects.csv", "panel.nc", "city.json"}
+    assert kept == {
+        "respondents.csv",
+        "areas.csv",
+        "waves.csv",
+        "projects.csv",
+        "population.csv",
+        "panel.nc",
+        "city.json",
+    }
 
 
 def test_status_says_how_it_ended_with_hashes_of_what_went_in_and_came_out(done, project):

@@ -123,6 +123,78 @@ def test_residents_are_those_of_the_area_in_the_proportions_of_the_sample(town):
     assert panel.attrs["equal_areas"] == 0
 
 
+def cells(text, *, columns="area,sex,population", areas=("north", "south", "east", "west")):
+    """A population.csv with the same cells in every area: "f,700 m,300"."""
+    return f"{columns}\n" + "".join(f"{area},{cell}\n" for area in areas for cell in text.split())
+
+
+def test_residents_are_those_of_the_population_table_whoever_answered(town):
+    survey = filled(north_2021=[("never", "f", 1)] * 6)
+    panel = build_panel(town(survey=rows(survey), population=cells("f,700 m,300")))
+    assert panel["population"].dims == ("area", "stratum")
+    np.testing.assert_allclose(panel["population"], [[700, 300]] * 4)
+    assert panel["sex"].values.tolist() == ["f", "m"]
+
+
+def banded(people):
+    """Rows of `filled` with an age band per person: [(answer, sex, weight, band), ...] in every area and wave but for north."""
+    usual = [("never", "f", 1, "16-34"), ("often", "m", 1, "65+"), ("often", "f", 1, "65+")]
+    lines = [SURVEY.replace("sex,", "sex,age_band,")]
+    for year in (2021, 2022, 2023):
+        for area in ("north", "south", "east", "west"):
+            for i, (answer, sex, weight, band) in enumerate(people if area == "north" else usual):
+                lines.append(f"{area[0]}{year}{i},{area},{year},{weight},{sex},{band},{answer}\n")
+    return "".join(lines)
+
+
+def test_what_the_table_does_not_tell_follows_the_areas_own_answers_in_each_cell(town):
+    own = [("never", "f", 3, "16-34"), ("often", "f", 1, "65+"), ("often", "m", 1, "65+")]
+    panel = build_panel(town(survey=banded(own), population=cells("f,800 m,200")))
+    assert panel["stratum"].values.tolist() == ["f | 16-34", "f | 65+", "m | 65+"]
+    np.testing.assert_allclose(panel["population"].sel(area="north"), [600, 200, 200])
+    np.testing.assert_allclose(panel["population"].sel(area="east"), [400, 400, 200])
+
+
+def test_a_cell_without_answers_in_an_area_is_spread_as_in_the_whole_city(town):
+    men_only = [("never", "m", 1, "65+"), ("often", "m", 1, "65+")]
+    panel = build_panel(town(survey=banded(men_only), population=cells("f,800 m,200")))
+    np.testing.assert_allclose(panel["population"].sel(area="north"), [400, 400, 200])
+
+
+def test_residents_of_a_group_that_nobody_belongs_to_are_left_out_with_a_notice(town):
+    city = town(survey=rows(filled()), population=cells("f,700 m,300 x,250"))
+    assert build_panel(city)["population"].sum("stratum").values.tolist() == [1000] * 4
+    assert "20.0 % of residents have a sex that nobody in the survey has (x)" in "\n".join(city.notices)
+
+
+def test_a_population_table_gives_areas_the_totals_that_areas_csv_lacks(town):
+    bare = "area,name\nnorth,N\nsouth,S\neast,E\nwest,W\n"
+    city = town(areas=bare, survey=rows(filled()), population=cells("f,700 m,300"))
+    assert city.areas["population"].tolist() == [1000] * 4 and not any("counts alike" in n for n in city.notices)
+    assert build_panel(city).attrs["equal_areas"] == 0
+
+
+def test_of_published_shares_a_population_table_tells_the_totals_only(town):
+    text = shares_csv(dict.fromkeys((2021, 2022, 2023), THREE))
+    panel = build_panel(town(shares=text, projects=PLAIN, population=cells("f,700 m,300")))
+    assert panel["population"].values.tolist() == [[1000]] * 4
+
+
+def test_weights_decide_the_answers_of_a_stratum_and_the_table_how_many_residents_it_stands_for(town):
+    people = [("never", "f", 3), ("often", "f", 1), ("often", "m", 2), ("never", "m", 2)]
+    survey = rows(dict.fromkeys(filled(), people))
+    lighter = survey.replace(",3,f", ",9,f").replace(
+        ",1,f", ",3,f"
+    )  # women weigh three times as much, alike among them
+    for text in (survey, lighter):
+        panel = build_panel(town(survey=text, population=cells("f,500 m,500")))
+        np.testing.assert_allclose(panel["population"], 500)
+        by_sex = panel["counts"].sel(area="north", wave="2021") / panel["counts"].sel(area="north", wave="2021").sum(
+            "answer"
+        )
+        assert by_sex.sel(stratum="f", answer="never") == pytest.approx(0.75)
+
+
 def test_without_populations_areas_count_alike(town):
     panel = build_panel(town(areas="area,name\nnorth,N\nsouth,S\neast,E\nwest,W\n", survey=rows(filled())))
     assert panel["population"].sum("stratum").values.tolist() == [1, 1, 1, 1] and panel.attrs["equal_areas"] == 1

@@ -149,6 +149,37 @@ def test_a_file_that_cannot_serve_is_refused_with_the_reason(case, city_files, w
         assert part in message
 
 
+CELLS = "area,sex,population\n" + "".join(f"{a},{s},2000\n" for a in ("north", "south", "east", "west") for s in "fm")
+POPULATION_FAULTS = {
+    "unknown area": (CELLS.replace("west,m", "wset,m"), ["population.csv, line 9", "'area'", "did you mean 'west'"]),
+    "cell twice": (CELLS.replace("west,m", "west,f"), ["population.csv, line 9", "'west, f'", "each area and sex once"]),
+    "negative": (CELLS.replace("west,m,2000", "west,m,-1"), ["population.csv, line 9", "'-1'", "a number from 0 up"]),
+    "empty cell": (CELLS.replace("west,m", "west,"), ["population.csv, line 9", "'sex'", "a value in every row"]),
+    "area missing": (CELLS.replace("west,f,2000\nwest,m,2000\n", ""), ["areas.csv, line 5", "'west'", "residents in population.csv"]),
+    "respondents nowhere": (CELLS.replace(",m,", ",man,"), ["survey.csv, lines 3, 5, 7 and 21 more", "'sex'", "'m'", "as in population.csv"]),
+    "no stratum": ("area,population\nnorth,1\nsouth,1\neast,1\nwest,1\n", ["population.csv, line 1", "sex, age_band, education"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", POPULATION_FAULTS.values(), ids=POPULATION_FAULTS)
+def test_a_population_table_that_cannot_serve_is_refused(case, city_files, write_city_files):
+    text, expected = case
+    message = refusal(write_city_files(city_files | {"population.csv": text}))
+    assert message.startswith("town: 1 fault")
+    for part in expected:
+        assert part in message
+
+
+def test_unknown_respondents_need_no_cell_and_totals_that_differ_are_told(city_files, write_city_files):
+    files = city_files | {"population.csv": CELLS, "survey.csv": city_files["survey.csv"].replace(",m,", ",,", 5)}
+    city = load_city("town", raw=write_city_files(files))
+    assert "unknown" in set(city.respondents["sex"]) and len(city.population) == 8
+    (told,) = city.notices
+    assert told.startswith(
+        "population.csv and areas.csv differ in residents by more than 5 % (most in south: 4,000 and 6,000)"
+    )
+
+
 def test_all_answers_equal_is_refused(city_files, write_city_files):
     survey = city_files["survey.csv"]
     for label in ("rarely", "sometimes", "often"):

@@ -171,7 +171,7 @@ def test_the_folder_is_read_back_as_the_city_that_was_drawn(shares, tmp_path):
     options = {"waves": 4, "respondents": 2000, "shares": shares, "seed": 9}
     folder = simulate_city(tmp_path / "mytown", **options)
     read, (drawn, truth) = load_city("mytown", raw=tmp_path), draw_city(**options)
-    for table in ("areas", "waves", "projects", "respondents", "shares"):
+    for table in ("areas", "waves", "projects", "respondents", "shares", "population"):
         left, right = getattr(read, table), getattr(drawn, table)
         if right is None:
             assert left is None
@@ -180,6 +180,21 @@ def test_the_folder_is_read_back_as_the_city_that_was_drawn(shares, tmp_path):
     assert read.simulated and "simulated" in read.name and "Simulated" in read.notices[0] and not read.weighted
     written = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     assert written == truth and written["parameters"]["seed"] == 9
+
+
+def test_residents_are_those_the_respondents_were_drawn_from():
+    city, truth = draw_city(areas=7, treated=3, projects=1, respondents=400, seed=6)
+    made = simulate.draw_world(truth["parameters"], np.random.SeedSequence(6).spawn(3)[0])
+    expected = (made["population"] * made["composition"]).values
+    np.testing.assert_allclose(build_panel(city)["population"], expected, atol=0.5)
+    assert draw_city(areas=7, treated=3, projects=1, respondents=400, seed=6, shares=True)[0].population is None
+
+
+def test_neighbours_share_a_side_of_the_grid_both_ways():
+    city, _truth = draw_city(areas=7, treated=3, projects=1, respondents=400)
+    beside = {row.area: set(row.neighbours.split(";")) for row in city.areas.itertuples()}
+    assert beside["a1"] == {"a2", "a4"} and beside["a5"] == {"a2", "a4", "a6"} and beside["a7"] == {"a4"}
+    assert all(one in beside[other] for one, others in beside.items() for other in others)
 
 
 def test_published_shares_have_one_decimal_and_their_n(tmp_path):

@@ -183,7 +183,7 @@ def check_population(tables: Tables, sheets: Sheets, *, faults: Faults) -> list[
         if name in rows:
             bad = rows.loc[rows[name].notna() & ~rows[name].isin([*cells[name], "unknown"]), name]
             faults.add(sheets["respondents"], name, bad, f"{_names(cells[name], bad)}, as in {sheet.file}, or unknown")
-            absent = ~cells[name].isin(rows[name])
+            absent = cells[name].notna() & ~cells[name].isin(rows[name]) & rows[name].notna().any()
             if absent.any():
                 share = 100 * cells.loc[absent, "population"].sum() / cells["population"].sum()
                 notices.append(
