@@ -32,6 +32,7 @@ from workbench import estimands
 from workbench.models.perceived import PRIORS, build_model, model_data
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_cpu_enable_async_dispatch", False)  # handing each small call to another thread costs more
 RHAT, ESS = 1.01, 400
 DIAGNOSTICS = ("rhat_max", "ess_bulk_min", "ess_tail_min", "divergences")
 
@@ -57,7 +58,7 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
 
     `data` replaces pm.Data of the model by arrays of the same shape: another city, half the answers, another prior.
     It compiles at each call, in about 2 s, because a call of the density with its data built in costs less; `many`
-    compiles once, for many fits.
+    compiles once, for many fits, and runs one chain after the other: then processes share the cores, not chains.
     The tree has `posterior` (all parameters and deterministics) and `sample_stats`; attrs tell settings and seconds.
     """
     logp = jax_function(model, [model.logp()])
@@ -86,7 +87,7 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
         compiled = time.perf_counter()
         raw = nutpie.sample(
             _compiled(gradient, np.asarray(start)), draws=draws, tune=tune, chains=chains, seed=seed,
-            target_accept=target_accept, progress_bar=False, save_warmup=False,
+            target_accept=target_accept, progress_bar=False, save_warmup=False, cores=1 if many else None,
         )  # fmt: skip
         found = transform(raw["posterior"]["x"].values, values)
         posterior = {v.name: np.asarray(x) for v, x in zip(kept, found, strict=True)}
@@ -122,10 +123,10 @@ def _tree(model, posterior, stats, attrs) -> xr.DataTree:
     return tree
 
 
-def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core", many=False) -> xr.DataTree:
+def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core", many=False, reruns=2) -> xr.DataTree:
     """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs.
 
-    A fit whose diagnostics fail is repeated, at most twice, with twice the draws and smaller steps (attrs `reruns`); what then
+    A fit whose diagnostics fail is repeated, at most `reruns` (up to 2) times, with twice the draws and smaller steps (attrs `reruns`); what then
     still fails is left for the convergence check to say. What the design leaves open (assumed number of answers,
     few waves, the other prior) is fitted too and kept as attrs and in `other_prior`; with `checks="full"` also the effect
     under every prior. `many` feeds the panel's data to a model that was built with `keep_empty` for another panel of
@@ -135,7 +136,7 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
     data = {k: np.asarray(v) for k, v in model_data(panel, keep_empty=True).items()} if many else {}
     build = partial(_kept if many else sampler, model)
     idata = _with_att(panel, build(draws=draws, tune=tune, chains=chains)(seed, **data))
-    for rerun in (1, 2):
+    for rerun in range(1, reruns + 1):
         if sound(diagnostics(idata)) or draws * chains < ESS:
             break
         spent = {k: v for k, v in idata.attrs.items() if k.startswith("seconds")}
