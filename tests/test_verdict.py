@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from written_by_hand import checks, result, summary_of
+from written_by_hand import checks, panel, result, summary_of
 
-from workbench import verdict
+from workbench import page, verdict
+from workbench.language import translator
+
+PANEL = panel()
 
 SURE = {
     "mean": -3.0,
@@ -114,25 +117,37 @@ STATUS = st.sampled_from(["pass", "warn", "fail", "not possible"])
 
 @st.composite
 def evaluations(draw):
-    """Draws of any shape (a mixture, so skewed and two-humped ones too) with any checks."""
+    """Draws of any shape with any checks: a mixture of two normals, or a few points, however skewed; any design."""
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
-    part = draw(st.floats(0, 0.3))
-    scale = st.floats(0.01, 12)
-    first = rng.normal(draw(st.floats(-25, 25)), draw(scale), 2000)
-    second = rng.normal(draw(st.floats(-25, 25)), draw(scale), 2000)
+    if draw(st.booleans()):
+        part, scale = draw(st.floats(0, 0.5)), st.floats(0.01, 12)
+        first = rng.normal(draw(st.floats(-25, 25)), draw(scale), 2000)
+        second = rng.normal(draw(st.floats(-25, 25)), draw(scale), 2000)
+        drawn = np.where(rng.random(2000) < part, second, first)
+    else:
+        points = draw(st.lists(st.floats(-40, 40), min_size=2, max_size=5))
+        often = draw(st.lists(st.integers(1, 40), min_size=len(points), max_size=len(points)))
+        drawn = np.repeat(points, 20 * np.array(often)) + rng.normal(0, 1e-3, 20 * sum(often))
     minimum = draw(st.sampled_from([0.3, 1.0, 1.875, 2.0, 5.0]))
-    att = summary_of(
-        np.where(rng.random(2000) < part, second, first), minimum=minimum, prior_sd=draw(st.floats(0.5, 15))
-    )
+    att = summary_of(drawn, minimum=minimum, prior_sd=draw(st.floats(0.5, 15)))
     statuses = draw(st.lists(STATUS, min_size=2, max_size=4))
-    table = pd.DataFrame(
-        {
-            "name": ["data contract", "pre-trends", "baseline gap", "convergence"][: len(statuses)],
-            "status": statuses,
-            "message": "A sentence.",
-        }
-    )
+    names = ["data contract", "pre-trends", "baseline gap", "convergence"][: len(statuses)]
+    table = pd.DataFrame({"name": names, "status": statuses, "message": "A sentence."})
     return att, table, minimum, draw(st.sampled_from(["en", "nl", "fr"]))
+
+
+def evaluated(att, table, minimum, *, level=3):
+    """The parts of result.json that page 1 makes statements from."""
+    blocked = bool((table["status"] == "fail").any())
+    return {
+        "verdict": verdict.decide(att, minimum_pp=minimum, blocked=blocked),
+        "att_pp": att,
+        "minimum_pp": minimum,
+        "needed": "",
+        "grade": verdict.grade(level, table),
+        "checks": table.to_dict("records"),
+        "by_project": {},
+    }
 
 
 WORDS = {
@@ -146,16 +161,8 @@ WORDS = {
 @given(evaluations())
 def test_headline_odds_and_advice_never_contradict_each_other(evaluation):
     att, table, minimum, lang = evaluation
-    blocked = bool((table["status"] == "fail").any())
-    decided = verdict.decide(att, minimum_pp=minimum, blocked=blocked)
-    made = {
-        "verdict": decided,
-        "att_pp": att,
-        "minimum_pp": minimum,
-        "needed": "",
-        "checks": table.to_dict("records"),
-        "by_project": {},
-    }
+    made = evaluated(att, table, minimum)
+    decided, blocked = made["verdict"], made["verdict"] == "blocked"
     text, odds = verdict.sentence(made, lang=lang), verdict.odds(made, lang=lang)
     assert "<" not in text and "&" not in text
     assert (decided == "blocked") == (not odds) == blocked
@@ -176,17 +183,128 @@ def test_headline_odds_and_advice_never_contradict_each_other(evaluation):
     assert verdict.next_step(made, names={}, lang=lang)
 
 
+def numbers(text, lang):
+    """Numbers of a text as they are printed, signs aside."""
+    mark = "," if lang != "en" else "."
+    found = re.findall(rf"\d+(?:\{mark}\d+)?", text.replace("\N{NO-BREAK SPACE}", ""))
+    return [float(x.replace(mark, ".")) for x in found]
+
+
+@settings(max_examples=250, deadline=None)
+@given(evaluations(), st.floats(0, 100))
+def test_sentence_picture_and_table_name_the_same_numbers(evaluation, share):
+    att, table, minimum, lang = evaluation
+    made = evaluated(att, table, minimum)
+    decided, told, text = made["verdict"], verdict.residents_told(made), verdict.sentence(made, lang=lang)
+    if decided == "blocked":
+        assert told == 0 and numbers(text, lang) == []
+        return
+    inside = [abs(float(f"{att[key]:.1f}")) for key in ("lower90", "upper90") if round(att[key], 1) != 0]
+    assert set(inside) <= set(numbers(text, lang))
+    unsafe, fewer, more = page._changed(made, share)
+    safe, caption = 100 - unsafe - fewer, page._residents_caption(made, share, PANEL, lang)
+    assert min(unsafe, fewer, more, safe, unsafe - more) >= 0
+    assert numbers(re.sub("<[^>]*>", "", str(caption)), lang)[: 2 + (fewer + more > 0)] == (
+        [unsafe, fewer, safe] if fewer else [unsafe, more, safe] if more else [unsafe, safe]
+    )
+    if not told:
+        assert fewer == more == 0
+        return
+    assert decided in verdict.FALLS + verdict.RISES
+    first = text.split("(")[0]
+    assert numbers(first, lang)[0] == told  # the "100" of "1 in 100" comes after it in every language
+    assert told in (float(np.floor(abs(att["mean"]) + 0.5)), abs(float(f"{att['mean']:.1f}")))
+    assert att["lower90"] - 0.5 <= np.copysign(told, att["mean"]) <= att["upper90"] + 0.5
+    drawn = int(np.floor(told + 0.5))
+    room = 100 - unsafe if decided in verdict.FALLS else unsafe
+    assert (fewer if decided in verdict.FALLS else more) == min(drawn, room)
+    assert not (more if decided in verdict.FALLS else fewer)
+    if told % 1:
+        assert told in numbers(str(caption), lang)
+
+
+@settings(max_examples=250, deadline=None)
+@given(evaluations())
+def test_what_is_said_about_the_smallest_worthwhile_effect_fits_the_number(evaluation):
+    att, table, minimum, _lang = evaluation
+    made = evaluated(att, table, minimum)
+    decided, told, text = made["verdict"], verdict.residents_told(made), verdict.sentence(made, lang="en")
+    if decided.startswith("clear"):
+        assert "very likely exceeds" in text and (told == 0 or told >= minimum - 0.05)
+    if decided in ("no worthwhile change", "cannot tell", "blocked"):
+        assert told == 0 and "very likely exceeds" not in text
+    if "stays short" in text:
+        assert told <= minimum + 0.05
+    assert ("no difference that counts" in text) == (decided == "no worthwhile change")
+    assert not (decided == "no worthwhile change" and max(att["p_fall_minimum"], att["p_rise_minimum"]) >= 0.9)
+    assert ("cannot tell from these data" in text) == (decided == "cannot tell")
+
+
+ADVICE = {
+    "blocked": "Mend",
+    "clear fall": "Keep the projects and",
+    "probable fall": "Keep the projects for now",
+    "no worthwhile change": "Where residents still",
+    "probable rise": "Do not extend",
+    "clear rise": "Stop and find out",
+    "cannot tell": "Decide nothing",
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(evaluations(), st.integers(2, 5))
+def test_label_advice_and_grade_follow_the_verdict(evaluation, level):
+    att, table, minimum, lang = evaluation
+    made = evaluated(att, table, minimum, level=level)
+    _ = translator(lang).gettext
+    decided, status = made["verdict"], list(table["status"])
+    assert verdict.label(decided, lang=lang) == _(decided)
+    assert verdict.next_step(made, names={}, lang="en").startswith(ADVICE[decided])
+    told = page._grade_text(made, lang)
+    failed, lower = "fail" in status, "fail" not in status and "not possible" in status
+    assert (decided == "blocked") == failed
+    assert made["grade"] == (1 if failed else level - lower)
+    assert (_("A failed check leaves grade 1.") in told) == failed
+    assert (_("One step less than the design, because a check was not possible.") in told) == lower
+    counts = [status.count(name) for name in ("pass", "warn", "fail", "not possible")]
+    assert numbers(told, lang)[-4:] == counts and sum(counts) == len(status)
+
+
 @pytest.mark.parametrize(
-    "mean, sd, expected",
+    "values, shares, words",
     [
-        (-6, 1, "clear fall"),
-        (6, 1, "clear rise"),
-        (0, 0.5, "no worthwhile change"),
-        (-3, 1.6, "probable fall"),
-        (3, 1.6, "probable rise"),
-        (0, 5, "cannot tell"),
+        # Nine in ten at a fall of 2.5, one in ten at a rise of 30: the mean is a rise, the finding is not.
+        ((-2.5, 30), (0.92, 0.08), "fewer residents feel unsafe than"),
+        ((-2.5, 12), (0.92, 0.08), "fewer residents feel unsafe than"),  # a mean fall of 1.3, very likely above 2
+        ((-1.0, -60), (0.9, 0.1), "fewer residents feel unsafe than"),  # a mean fall of 6.9, probably short of 2
     ],
 )
-def test_every_verdict_can_be_reached(mean, sd, expected):
+def test_a_mean_that_contradicts_the_finding_is_not_told(values, shares, words):
+    drawn = np.repeat(values, (1000 * np.array(shares)).astype(int)) + np.random.default_rng(1).normal(0, 0.01, 1000)
+    made = evaluated(summary_of(drawn, minimum=2.0), checks(), 2.0)
+    assert made["verdict"] in verdict.FALLS and verdict.residents_told(made) == 0
+    assert words in verdict.sentence(made, lang="en") and page._changed(made, 40.0)[1:] == (0, 0)
+
+
+def test_a_headline_with_a_decimal_says_how_the_picture_rounds_it():
+    made = evaluated(summary_of(np.random.default_rng(1).normal(-1.6, 0.5, 4000), minimum=2.0), checks(), 2.0)
+    assert verdict.residents_told(made) == 1.6 and page._changed(made, 20.0) == (20, 2, 0)
+    assert "1.6 is drawn as 2." in page._residents_caption(made, 20.0, PANEL, "en")
+
+
+EXAMPLES = [
+    (-6, 1, "clear fall"),
+    (6, 1, "clear rise"),
+    (0, 0.5, "no worthwhile change"),
+    (-3, 1.6, "probable fall"),
+    (3, 1.6, "probable rise"),
+    (0, 5, "cannot tell"),
+]
+REACHED = {expected for _mean, _sd, expected in EXAMPLES}
+
+
+@pytest.mark.parametrize("mean, sd, expected", EXAMPLES)
+def test_every_verdict_can_be_reached_from_draws(mean, sd, expected):
     assert result(mean, sd)["verdict"] == expected
-    assert set(verdict.VERDICTS) >= {expected, "blocked"}
+    assert result(mean, sd, checks=checks().assign(status="fail"))["verdict"] == "blocked"
+    assert REACHED | {"blocked"} == set(verdict.VERDICTS)

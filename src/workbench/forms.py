@@ -11,6 +11,7 @@ disagree, because each carries it over to the unsafe cut in its own way.
 """
 
 import numpy as np
+from scipy.optimize import approx_fprime
 from scipy.stats import logistic, norm
 
 from workbench import linear
@@ -36,62 +37,41 @@ def effects(counts, *, form) -> np.ndarray:
     cuts = cells.shape[1] - 1
     if cuts < 1 + scaled or not (cells.sum(1) > 0).all():
         return np.full(cuts + 1, np.nan)
-    found = _fit(cells + 0.5 * (cells == 0).any(), link=link, scaled=scaled)
-    if found is None:
-        return np.full(cuts + 1, np.nan)
-    threshold, (after, treated, both), (log_after, log_treated, log_both) = _split(found, cuts)
-    with_projects, *_ = _cell(threshold, both, log_both, link=link)
-    without, *_ = _cell(threshold, treated + after * np.exp(log_treated), log_treated + log_after, link=link)
-    return 100 * (with_projects - without)
+    p = _fit(cells + 0.5 * (cells == 0).any(), link=link, scaled=scaled)
+    return np.full(cuts + 1, np.nan) if p is None else 100 * (p[3] - p[4])
 
 
 def _fit(cells, *, link, scaled):
-    """Thresholds, three locations and three log scales by Fisher scoring; None if it does not arrive."""
+    """Probabilities (5, answer) of the four cells and of treated after without, by Fisher scoring; None if it fails."""
     cuts, n = cells.shape[1] - 1, cells.sum(1)
-    free = cuts + (6 if scaled else 3)
     pooled = np.cumsum(cells.sum(0))
-    theta = np.r_[link.ppf(pooled[:-1] / pooled[-1]), np.zeros(6)]
+    theta = np.r_[link.ppf(pooled[:-1] / pooled[-1]), np.zeros(6 if scaled else 3)]
+    chances = lambda x: _probabilities(x, cuts, link=link)
     for _ in range(100):
-        probability, jacobian = _cells(theta, cuts, link=link)
-        relative = (jacobian / probability[..., None])[..., :free]
-        score = np.einsum("ck,ckp->p", cells, relative)
-        information = np.einsum("c,ck,ckp,ckq->pq", n, probability, relative, relative)
-        step = np.linalg.lstsq(information, score)[0]
+        p = chances(theta)
+        slope = approx_fprime(theta, lambda x: chances(x)[:4].ravel()).reshape(4, cuts + 1, -1) / p[:4, :, None]
+        score = np.einsum("ck,ckp->p", cells, slope)
+        step = np.linalg.lstsq(np.einsum("c,ck,ckp,ckq->pq", n, p[:4], slope, slope), score)[0]
         if score @ step < 1e-12 * n.sum():
-            return theta
-        now = np.sum(cells * np.log(probability))
+            return p
         for shrink in 0.5 ** np.arange(30):
-            moved = theta + np.pad(shrink * step, (0, len(theta) - free))
-            probability = _cells(moved, cuts, link=link)[0]
-            if probability.min() > 0 and np.sum(cells * np.log(probability)) > now:
+            new = chances(theta + shrink * step)[:4]
+            if new.min() > 0 and np.sum(cells * np.log(new / p[:4])) > 0:
                 break
         else:
             return None
-        theta = moved
+        theta = theta + shrink * step
     return None
 
 
-def _split(theta, cuts):
-    return theta[:cuts], theta[cuts : cuts + 3], theta[cuts + 3 :]
-
-
-def _cells(theta, cuts, *, link):
-    """Probabilities (4, answer) of the four cells and their derivatives by the parameters."""
-    threshold, location, log_scale = _split(theta, cuts)
-    probability, jacobian = np.zeros((4, cuts + 1)), np.zeros((4, cuts + 1, len(theta)))
-    for c, (m, s) in enumerate(zip(np.r_[0.0, location], np.r_[0.0, log_scale], strict=True)):
-        probability[c], jacobian[c, :, :cuts], *own = _cell(threshold, m, s, link=link)
-        if c:
-            jacobian[c, :, cuts + c - 1], jacobian[c, :, cuts + c + 2] = own
-    return probability, jacobian
-
-
-def _cell(threshold, location, log_scale, *, link):
-    """Probabilities of one cell's answers, and their derivatives by thresholds, location and log scale."""
-    z = (threshold - location) * np.exp(-log_scale)
-    answers = np.eye(len(z) + 1, len(z)) - np.eye(len(z) + 1, len(z), -1)
-    by_cut = answers * (link.pdf(z) * np.exp(-log_scale))
-    return np.diff(np.r_[0.0, link.cdf(z), 1.0]), by_cut, -by_cut.sum(1), -answers @ (link.pdf(z) * z)
+def _probabilities(theta, cuts, *, link):
+    """Shares (5, answer) from thresholds, three locations and, in the location-scale forms, three log scales."""
+    after, treated, both = theta[cuts : cuts + 3]
+    log_after, log_treated, log_both = theta[cuts + 3 :] if len(theta) > cuts + 3 else np.zeros(3)
+    location = np.array([0.0, after, treated, both, treated + after * np.exp(log_treated)])
+    log_scale = np.array([0.0, log_after, log_treated, log_both, log_treated + log_after])
+    z = (theta[:cuts] - location[:, None]) * np.exp(-log_scale)[:, None]
+    return np.diff(link.cdf(z), axis=1, prepend=0.0, append=1.0)
 
 
 def summaries(panel) -> tuple[dict[str, np.ndarray], int]:

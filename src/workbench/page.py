@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from workbench import figures, setting, tables, verdict
 from workbench.items import ITEMS
-from workbench.language import month, number, points, translator
+from workbench.language import month, number, points, short, translator
 from workbench.panel import answers_told
 
 TONES = {
@@ -84,8 +84,8 @@ def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
     t = translator(lang)
     n, waves, unsafe = result["n"], panel["wave"].to_numpy().astype(str), int(panel.attrs["unsafe_index"])
     item, labels = ITEMS.get(panel.attrs["item"]), tables.categories(panel, lang=lang)
-    short = item.question.get(lang) if item else None
-    question = item.wording if item and item.wording_language == lang else short or panel.attrs["question"]
+    asked = item.question.get(lang) if item else None
+    question = item.wording if item and item.wording_language == lang else asked or panel.attrs["question"]
     projects = panel.sizes["project"]
     return t.ngettext(
         "{city}, {projects} project in {treated} of {areas} areas, surveys {first} to {last}, {answers}. Question: "
@@ -114,21 +114,18 @@ def window_share(panel: xr.Dataset, trends: pd.DataFrame) -> float:
     return float((chosen if len(chosen) else treated.tail(1))["mean"].mean())
 
 
-def _changed(result: dict) -> tuple[int, int]:
-    """Residents in 100 drawn as (no longer unsafe, unsafe because of the projects); none unless a verdict says so."""
-    size = math.floor(abs(result["att_pp"]["mean"]) + 0.5)
-    falls, rises = result["verdict"] in verdict.FALLS, result["verdict"] in verdict.RISES
-    return (
-        size if falls and result["att_pp"]["mean"] < 0 else 0,
-        size if rises and result["att_pp"]["mean"] > 0 else 0,
-    )
+def _changed(result: dict, share: float) -> tuple[int, int, int]:
+    """Residents in 100 drawn: unsafe, no longer unsafe, unsafe because of the projects; the last two as the headline says."""
+    unsafe = min(max(math.floor(share + 0.5), 0), 100)
+    size = math.floor(verdict.residents_told(result) + 0.5)
+    falls = result["verdict"] in verdict.FALLS
+    return unsafe, min(size, 100 - unsafe) if falls else 0, 0 if falls else min(size, unsafe)
 
 
 def _pictures(result: dict, trends: pd.DataFrame, share: float, lang: str) -> dict:
-    unsafe = min(max(round(share), 0), 100)
-    fewer, more = _changed(result)
+    unsafe, fewer, more = _changed(result, share)
     fig, ax = plt.subplots(figsize=(3, 3))
-    alt = figures.plot_residents(unsafe, ax=ax, fewer=fewer, more=min(more, unsafe), lang=lang)
+    alt = figures.plot_residents(unsafe, ax=ax, fewer=fewer, more=more, lang=lang)
     fig_trends, ax_trends = plt.subplots(figsize=(6.6, 3.5))
     alt_trends = figures.plot_trends(trends, ax=ax_trends, lang=lang)
     mark = {"simulated": result["simulated"], "lang": lang}
@@ -141,7 +138,7 @@ def _pictures(result: dict, trends: pd.DataFrame, share: float, lang: str) -> di
 def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str) -> Markup:
     """Counts as the picture draws them; numbers in the picture's colours."""
     _ = translator(lang).gettext
-    att, unsafe, (fewer, more) = result["att_pp"], round(share), _changed(result)
+    att, (unsafe, fewer, more), told = result["att_pp"], _changed(result, share), verdict.residents_told(result)
     orange, blue = Markup('<b class="u">{}</b>').format, Markup('<b class="f">{}</b>').format
     low, high = verdict.change(att["lower90"], lang=lang), verdict.change(att["upper90"], lang=lang)
     if fewer:
@@ -154,6 +151,9 @@ def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str)
         )
     else:
         text = Markup(_("{unsafe} feel unsafe, {safe} do not.")).format(unsafe=orange(unsafe), safe=100 - unsafe)
+    if told % 1:
+        drawn = _("The picture counts whole residents: {n} is drawn as {drawn}.")
+        text += " " + Markup(drawn).format(n=short(told, lang), drawn=fewer + more)
     part = Markup(
         _("The projects’ part in this lies between {low} and {high} (90 % interval; waves that count: {waves}).")
     )

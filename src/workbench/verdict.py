@@ -10,7 +10,7 @@ import pandas as pd
 
 from workbench.language import percent, short, translator, whole_percent
 
-CLEAR, PROBABLE, WITHIN, LEARNED = 0.9, 0.95, 0.8, 0.7
+CLEAR, PROBABLE, WITHIN, LEARNED, UNLIKELY = 0.9, 0.95, 0.8, 0.7, 0.2
 VERDICTS = (
     "blocked",
     "clear fall",
@@ -170,13 +170,26 @@ def _within(att: dict) -> float:
     return att.get("p_within_minimum", 0.0)
 
 
+def residents_told(result: dict) -> float:
+    """Residents in 100 that headline and picture name for a fall or a rise; 0 where only its direction can be told.
+
+    A skewed posterior can put its mean on the other side of zero, outside its interval, or on the other side of the
+    smallest worthwhile effect than what is said about that: then no number is told.
+    """
+    att, minimum, falls = result["att_pp"], result["minimum_pp"], result["verdict"] in FALLS
+    if result["verdict"] not in (*FALLS, *RISES) or (att["mean"] < 0) != falls:
+        return 0.0
+    reach, beyond = att["p_fall_minimum" if falls else "p_rise_minimum"], abs(att["mean"]) >= minimum
+    inside = att["lower90"] <= att["mean"] <= att["upper90"]
+    if not inside or (reach >= CLEAR and not beyond) or (reach < UNLIKELY and beyond):
+        return 0.0
+    return headline_count(att, minimum_pp=minimum)
+
+
 def _moved(result: dict, att: dict, *, lang: str) -> str:
     falls = result["verdict"] in FALLS
-    minimum = result["minimum_pp"]
-    size = headline_count(att, minimum_pp=minimum)
-    # A skewed posterior can put its mean on the other side of zero: then the direction is said and no number.
-    counted = size > 0 and (att["mean"] < 0) == falls
-    pattern = (_fall_pattern if falls else _rise_pattern)(size if counted else 0.0, lang)
+    minimum, size = result["minimum_pp"], residents_told(result)
+    pattern = (_fall_pattern if falls else _rise_pattern)(size, lang)
     first = pattern.format(
         n=short(size, lang), low=change(att["lower90"], lang=lang), high=change(att["upper90"], lang=lang)
     )
@@ -189,7 +202,7 @@ def _fall_pattern(size: float, lang: str) -> str:
     _ = translator(lang).gettext
     if size == 0:
         return _(
-            "In the project areas slightly fewer residents feel unsafe than would have without the projects "
+            "In the project areas fewer residents feel unsafe than would have without the projects "
             "(90 % interval, out of 100: {low} to {high})."
         )
     if size == 1:
@@ -207,7 +220,7 @@ def _rise_pattern(size: float, lang: str) -> str:
     _ = translator(lang).gettext
     if size == 0:
         return _(
-            "In the project areas slightly more residents feel unsafe than would have without the projects "
+            "In the project areas more residents feel unsafe than would have without the projects "
             "(90 % interval, out of 100: {low} to {high})."
         )
     if size == 1:
@@ -225,7 +238,7 @@ def _fall_reach(verdict: str, reach: float, lang: str) -> str:
     _ = translator(lang).gettext
     if verdict == "clear fall":
         return _("The fall very likely exceeds the {minimum} in 100 that counts as worthwhile ({chance}).")
-    if reach < 0.2:
+    if reach < UNLIKELY:
         return _(
             "It probably stays short of the {minimum} in 100 that counts as worthwhile (chance of reaching it: {chance})."
         )
