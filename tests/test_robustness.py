@@ -1,12 +1,13 @@
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy.special import expit, logit
 from scipy.stats import norm
-from small_panel import draws, panel
+from small_panel import city, draws, panel
 from test_forms import answers, ordinal
 
-from workbench import forms, robustness
+from workbench import checks, forms, robustness
 from workbench.language import languages
 from workbench.models import perceived
 
@@ -135,7 +136,7 @@ def posterior_of_one_cell(unsafe, n):
 @pytest.mark.parametrize(
     "unsafe, n, prior, likelihood, words",
     [
-        (0.2, 150, True, True, "and the data both weigh"),
+        (0.2, 150, True, True, "pulls against the data"),
         (0.5, 3, True, False, "weighs more than the data"),
         (0.47, 20_000, False, True, "(sd 1.2)."),
     ],
@@ -208,3 +209,12 @@ def test_every_sentence_is_whole_in_every_language(lang):
         robustness.prior_panel(made, idata, lang=lang)[1],
     ]
     assert not any("{" in text for text in said)
+
+
+def test_only_a_full_battery_holds_these_panels():
+    made = panel(STEADY, first=2)
+    idata = draws(made, att_sceptical=-2.0, att_wide=-2.4, att_flat=-3.0, att_flat_sd=1.2)
+    att = pd.DataFrame([{"estimand": "att", "scale": "pp", "mean": -2.0, "sd": 1.0}])
+    table = checks.run_checks(city(made), made, idata, att, checks="full", lang="en").set_index("name")
+    assert set(table.loc[["prior panel", "scale panel", "form panel"], "status"]) == {"pass"}
+    assert "form panel" not in set(checks.run_checks(city(made), made, idata, att, lang="en")["name"])

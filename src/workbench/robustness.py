@@ -144,7 +144,9 @@ def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
     if conflict and apart:
         more = _("What one holds possible beforehand matters here: it and the data pull in different directions.")
     elif conflict:
-        more = _("What one holds possible beforehand and the data both weigh, by less than what counts as worthwhile.")
+        more = _(
+            "Here what one holds possible beforehand pulls against the data, by less than what counts as worthwhile."
+        )
     elif apart:
         more = _("What one holds possible beforehand matters here: these data say little by themselves.")
     elif felt is not None and felt["prior"] >= SENSITIVE:
