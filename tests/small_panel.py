@@ -71,14 +71,17 @@ def by_sex(made, women, *, residents=0.5):
     ).assign_coords(stratum=["f", "m"], sex=("stratum", ["f", "m"]))  # fmt: skip
 
 
-def city(made, *, notices=(), assignment=None, **waves):
+def city(made, *, notices=(), assignment=None, neighbours=None, **waves):
     """What the checks read of a City for that panel; `waves` replaces columns of its table of waves."""
+    places = pd.DataFrame({"area": made["area"].values})
+    if neighbours is not None:
+        places["neighbours"] = neighbours
     table = pd.DataFrame({"wave": made["wave"].values, "known_break": False, "break_areas": ""})
     areas = made["area"].values[made["treated"].values]
     projects = pd.DataFrame({"project": "p", "area": areas})
     if assignment is not None:
         projects["assignment"] = assignment
-    return SimpleNamespace(waves=table.assign(**waves), projects=projects, notices=tuple(notices))
+    return SimpleNamespace(waves=table.assign(**waves), projects=projects, notices=tuple(notices), areas=places)
 
 
 def draws(made, *, latent=None, size=250, rho=0.5, **attrs):

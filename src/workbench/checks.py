@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import betainc, expit, logit
 from scipy.stats import binom
 
-from workbench import design, estimands, linear, robustness
+from workbench import design, estimands, linear, robustness, sensitivity
 from workbench.inference import diagnostics, sound
 from workbench.language import number, percent, points, short, translator
 
@@ -47,6 +47,11 @@ def run_checks(city, panel, idata, effects, *, checks="core", lang) -> pd.DataFr
             "prior panel": robustness.prior_panel(panel, idata, lang=lang),
             "scale panel": robustness.scale_panel(panel, idata, lang=lang),
             "form panel": robustness.form_panel(panel, lang=lang),
+            "honest DiD": sensitivity.honest_did(panel, idata, lang=lang),
+            "placebo date": sensitivity.placebo_date(panel, idata, lang=lang),
+            "placebo areas": sensitivity.placebo_areas(panel, idata, att, lang=lang),
+            "leave one out": sensitivity.leave_one_out(panel, idata, lang=lang),
+            "spillover": sensitivity.spillover(city, panel, idata, lang=lang),
         }
     table = pd.DataFrame([[k, *v] for k, v in rows.items() if v], columns=["name", "status", "message"])
     table.attrs = {"design_level": level, "diagnostics": found}

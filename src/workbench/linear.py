@@ -146,7 +146,7 @@ def sd_by_areas(data, figure, *, most=24) -> float:
     order = np.argsort(~acting, kind="stable")
     if acting.sum() > 1:
         sets = [order[k::most] for k in range(min(most, len(order)))]
-        found = np.array([figure(_rows(data, ~np.isin(np.arange(len(order)), out))) for out in sets])
+        found = np.array([figure(rows(data, ~np.isin(np.arange(len(order)), out))) for out in sets])
         found = found[np.isfinite(found)]
         return float(np.sqrt((len(found) - 1) * found.var())) if len(found) > 1 else np.nan
     others = order[1:]
@@ -161,7 +161,7 @@ def placebo(data, area) -> dict[str, np.ndarray]:
     made = data | {"free": data["free"].copy(), "window": np.zeros_like(data["window"])}
     made["window"][area] = data["window"][acting] & data["free"][area]
     made["free"][area] &= data["free"][acting]
-    return _rows(made, np.arange(len(data["residents"])) != acting)
+    return rows(made, np.arange(len(data["residents"])) != acting)
 
 
 def pre_trend(data, *, sd_shock, rho) -> dict[str, float] | None:
@@ -236,5 +236,6 @@ def _mean(values, *, window, residents) -> float:
     return float(np.average(mean, weights=residents[areas]))
 
 
-def _rows(data, keep):
+def rows(data, keep) -> dict[str, np.ndarray]:
+    """The same summaries of fewer areas."""
     return {name: value if name == "year" else value[keep] for name, value in data.items()}

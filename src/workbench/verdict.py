@@ -91,6 +91,11 @@ def check_label(name: str, *, lang: str) -> str:
         "effective n": _("effective n"),
         "shock correlation": _("shock correlation"),
         "prior panel": _("prior panel"),
+        "honest DiD": _("honest DiD"),
+        "placebo date": _("placebo date"),
+        "placebo areas": _("placebo areas"),
+        "leave one out": _("leave one out"),
+        "spillover": _("spillover"),
         "scale panel": _("scale panel"),
         "form panel": _("form panel"),
     }.get(name, name)

@@ -1,0 +1,227 @@
+"""Checks that ask what the finding leans on: trends that part, the date, the choice of areas, one area, the neighbours.
+
+All rest on generalised least squares on the latent index (`linear`, `honest`): no prior on the effect, no new draws, errors
+from sampling and from shocks as the fit has them. Effects are in pp at the observed share in the window. Each check
+returns a status and one sentence in the reader's language, and can only warn; see `workbench.checks`. Each has a
+tidy frame beside it for a picture.
+"""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from workbench import honest, linear
+from workbench.language import number, percent, points, translator
+
+EXACT, AT_RANDOM, FEWEST = 2_000, 999, 10  # assignments of projects to areas
+Z90, Z95 = 1.645, 1.96
+
+
+def honest_did(panel, idata, *, lang) -> tuple[str, str]:
+    """How much faster than before areas may part until the effect could be none; warns when a finding breaks below 1."""
+    _ = translator(lang).gettext
+    study = _study(panel, idata)
+    if study is None or not study["pre"]:
+        return "not possible", _("Fewer than two waves before the projects: how areas part by themselves is unknown.")
+    rows = robust_intervals(panel, idata, relative=(0,), smooth_pp=(0,)).itertuples()
+    plain, line = ({"low": points(row.lower, lang), "high": points(row.upper, lang)} for row in rows)
+    most = honest.breakdown(**study)
+    text = _("Compared wave by wave and without the model's prior, the effect is {low} to {high} points (90 %).")
+    if most == 0:
+        finding = _("That leaves room for no change, so there is nothing that diverging trends could overturn.")
+    else:
+        finding = _(
+            "The finding would no longer stand if project areas had drifted apart after the start {times} times as much as "
+            "they did in any wave before."
+        ).format(times=number(most, lang) if most < honest.MOST else f"> {honest.MOST:.0f}")
+    drift = _("Were a steady drift as before carried on, it would be {low} to {high} points.")
+    return ("warn" if 0 < most < 1 else "pass"), " ".join([text.format(**plain), finding, drift.format(**line)])
+
+
+def event_study(panel, idata) -> pd.DataFrame | None:
+    """By event time (-1 is the reference): event_time, mean, lower90, upper90 in pp, and with `_logit` after the name."""
+    study = _study(panel, idata)
+    if study is None:
+        return None
+    at, share = study["pre"], linear.window_share(linear.summaries(panel))
+    mean, sd = (np.insert(x, at, 0.0) for x in (study["beta"], np.sqrt(np.diag(study["covariance"]))))
+    table = pd.DataFrame({"event_time": np.arange(len(mean)) - at - 1})
+    for name, value in (("mean", mean), ("lower90", mean - Z90 * sd), ("upper90", mean + Z90 * sd)):
+        table[name], table[f"{name}_logit"] = linear.as_points(value, share=share), value
+    return table[(sd > 0) | (table["event_time"] == -1)].reset_index(drop=True)
+
+
+def robust_intervals(panel, idata, *, relative=(0, 0.5, 1, 1.5, 2), smooth_pp=(0, 0.5, 1, 2)) -> pd.DataFrame | None:
+    """Robust 90 % intervals in pp: kind "relative" (bound Mbar) or "smoothness" (bound M, pp a wave), bound, lower, upper."""
+    study = _study(panel, idata)
+    if study is None or not study["pre"]:
+        return None
+    share = linear.window_share(linear.summaries(panel))
+    logits = [bound / 100 / (share * (1 - share)) for bound in smooth_pp]
+    smooth = honest.smoothness(**study, bounds=logits).assign(bound=smooth_pp)
+    table = pd.concat([honest.relative_magnitudes(**study, bounds=relative), smooth], ignore_index=True)
+    return table.assign(**{name: linear.as_points(table[name], share=share) for name in ("lower", "upper")})
+
+
+def placebo_date(panel, idata, *, lang) -> tuple[str, str]:
+    """The effect had projects begun at the last wave before their announcement; warns when beyond chance (5 %)."""
+    _ = translator(lang).gettext
+    data = linear.summaries(panel)
+    free, window = data["free"], np.zeros_like(data["free"])
+    for area in np.flatnonzero(data["treated"] & (free.sum(1) > 1)):
+        window[area, np.flatnonzero(free[area])[-1]] = True
+    effect, error = linear.effect_of(data, free=free & ~window, window=window, **linear.shocks(idata))
+    if not np.isfinite(effect):
+        return "not possible", _("Fewer than two waves before the projects: there is no earlier date to try.")
+    text = _(
+        "Had the projects begun one wave earlier, before there was any, their effect would be {mean} points (90 % interval "
+        "{low} to {high})."
+    ).format(**_told(data, effect, error, lang))
+    if abs(effect) > Z95 * error:
+        return "warn", text + " " + _("Something else moved these areas, and part of the effect may be that.")
+    return "pass", text + " " + _("That is none beyond chance, as it should be.")
+
+
+def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
+    """How many assignments of the projects to areas show as much; warns when over 10 % do and the interval leaves out 0."""
+    _ = translator(lang).gettext
+    table = placebo_effects(panel, idata)
+    if len(table) < FEWEST or not table["actual"].any():
+        return "not possible", _("There are too few other ways to choose areas for these projects to compare with.")
+    ratio = table["ratio"].abs()
+    share = float((ratio >= ratio[table["actual"]].iloc[0] - 1e-9).mean())
+    text = _(
+        "Of {n} ways to choose the project areas by lot, {share} show an effect this large, against its margin of error."
+    ).format(n=number(len(table), lang, 0), share=percent(share, lang))
+    if share > 0.1 and (att["lower90"] > 0 or att["upper90"] < 0):
+        return "warn", text + " " + _("Judged by that alone, chance could have made it.")
+    return "pass", text
+
+
+def placebo_effects(panel, idata, *, seed=0) -> pd.DataFrame:
+    """The imputed effect for assignments of whole exposure rows to areas: effect (pp), ratio to its error, actual (once).
+
+    Every distinct assignment where there are at most `EXACT`, else the actual one and `AT_RANDOM` drawn ones. Those
+    whose effect cannot be known are left out. The ratio makes areas with few answers weigh no more than they tell
+    (MacKinnon and Webb 2020, Journal of Econometrics 218).
+    """
+    data = linear.summaries(panel)
+    about, seen = linear.shocks(idata) | {"year": data["year"]}, np.isfinite(data["latent"])
+    begun = panel["design"].sum("effect").transpose("area", "wave").values > 0
+    window = panel["window"].any("project").transpose("area", "wave").values
+    rows, kind = np.unique(np.concatenate([~begun, window], axis=1), axis=0, return_inverse=True)
+    rows, kind = rows.reshape(len(rows), 2, -1), kind.ravel()
+    parts = [linear.swept(linear.precision(data["information"], row & seen, **about)) for row in rows[:, 0]]
+    part, within = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+    fixed = {"residents": data["residents"], "errors": linear.covariance(data["information"], **about)}
+    areas, drawn = np.arange(len(kind)), _assignments(kind, np.random.default_rng(seed))
+    drawn = [kind, *(other for other in drawn if (other != kind).any())]
+    effect, error = np.transpose([
+        linear.imputed(data["latent"], part[k, areas], within[k, areas], window=rows[k, 1] & seen, **fixed)
+        for k in drawn
+    ])  # fmt: skip
+    effects = linear.as_points(effect, share=linear.window_share(data))
+    table = pd.DataFrame({"effect": effects, "ratio": effect / error, "actual": np.arange(len(drawn)) == 0})
+    return table[np.isfinite(table["ratio"])].reset_index(drop=True)
+
+
+def leave_one_out(panel, idata, *, lang) -> tuple[str, str]:
+    """How far the effect moves without each comparison area; warns, and names it, when one moves it by the minimum."""
+    _ = translator(lang).gettext
+    table = without_each(panel, idata)
+    if len(table) < 3:
+        return "not possible", _("With fewer than three comparison areas none can be left out.")
+    whole = table.attrs["effect"]
+    worst = table.loc[(table["effect"] - whole).abs().idxmax()]
+    low, high = points(table["effect"].min(), lang), points(table["effect"].max(), lang)
+    text = _("Without one comparison area at a time, the effect is {low} to {high} points (with all of them {all}).")
+    text = text.format(low=low, high=high, all=points(whole, lang))
+    if abs(worst["effect"] - whole) <= panel.attrs["minimum_pp"]:
+        return "pass", text
+    one = _("It leans on one area, {name}: look there for something of its own.")
+    return "warn", text + " " + one.format(name=worst["name"])
+
+
+def without_each(panel, idata) -> pd.DataFrame:
+    """The imputed effect in pp without each comparison area: area, name, effect; `attrs["effect"]` is that of all."""
+    data, shocks = linear.summaries(panel), linear.shocks(idata)
+    others, index = np.flatnonzero(~data["treated"] & data["free"].any(1)), np.arange(panel.sizes["area"])
+    found = [linear.both_scales(linear.rows(data, index != area), **shocks)[1] for area in others]
+    names = {"area": panel["area"].values[others], "name": panel["area_name"].values[others]}
+    table = pd.DataFrame(names | {"effect": np.array(found, float)}).dropna(ignore_index=True)
+    table.attrs["effect"] = linear.both_scales(data, **shocks)[1]
+    return table
+
+
+def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
+    """Change in comparison areas beside project areas; warns when beyond chance (5 %) and the minimum.
+
+    None where the city's areas.csv names no neighbours.
+    """
+    _ = translator(lang).gettext
+    beside = _beside(city, panel)
+    if beside is None:
+        return None
+    treated, data = panel["treated"].values, linear.summaries(panel)
+    running = panel["exposure"].any("project").transpose("area", "wave").values
+    begun = panel["design"].sum("effect").transpose("area", "wave").values > 0
+    begun = np.maximum.accumulate(beside[:, treated] @ begun[treated], axis=1) & ~treated[:, None]
+    near = begun.any(1)
+    if not near.any():
+        return "pass", _("No comparison area lies beside a project area: what spills over cannot blur the comparison.")
+    if (near | treated).all():
+        return "not possible", _(
+            "Every comparison area lies beside a project area: what spills over cannot be told from what happened anyway."
+        )
+    free = data["free"] & ~treated[:, None] & ~begun
+    window = begun & (beside[:, treated] @ running[treated]) & np.isfinite(data["latent"])
+    effect, error = linear.effect_of(data, free=free, window=window, **linear.shocks(idata))
+    if not np.isfinite(effect):
+        return "not possible", _("Too few answers beside project areas to see whether anything spills over.")
+    change = _(
+        "Comparison areas beside project areas changed by {mean} points (90 % interval {low} to {high}) against the rest."
+    ).format(**_told(data, effect, error, lang))
+    size = abs(linear.as_points(effect, share=linear.window_share(data)))
+    if size <= panel.attrs["minimum_pp"] or abs(effect) <= Z95 * error:
+        return "pass", change + " " + _("No sign that the projects reach, or push trouble, next door.")
+    if effect < 0:
+        return "warn", change + " " + _("If the projects did that, the comparison hides part of their fall.")
+    return "warn", change + " " + _("If trouble moved there, the comparison makes a fall look larger than it is.")
+
+
+def _study(panel, idata):
+    return honest.event_study(panel, **linear.shocks(idata))
+
+
+def _told(data, effect, error, lang) -> dict[str, str]:
+    share = linear.window_share(data)
+    ends = {"mean": effect, "low": effect - Z90 * error, "high": effect + Z90 * error}
+    return {name: points(linear.as_points(value, share=share), lang) for name, value in ends.items()}
+
+
+def _assignments(kind, rng) -> list[np.ndarray]:
+    """Ways to hand the kinds of rows to the areas: each distinct one where they are few, else drawn at random."""
+    kinds, sizes = np.unique(kind, return_counts=True)
+    if math.factorial(len(kind)) // math.prod(math.factorial(int(size)) for size in sizes) > EXACT:
+        return [rng.permutation(kind) for _ in range(AT_RANDOM)]
+    areas, common = np.arange(len(kind)), kinds[sizes.argmax()]
+    made = [np.full(len(kind), common)]
+    for which, size in zip(kinds, sizes, strict=True):
+        if which != common:
+            made = [
+                np.where(np.isin(areas, places), which, base)
+                for base in made
+                for places in combinations(np.flatnonzero(base == common), size)
+            ]
+    return made
+
+
+def _beside(city, panel) -> np.ndarray | None:
+    """Whether two areas of the panel are neighbours (area, area), if either names the other; None if none is named."""
+    if "neighbours" not in city.areas or not (city.areas["neighbours"].fillna("") != "").any():
+        return None
+    listed = city.areas.set_index("area")["neighbours"].fillna("").reindex(panel["area"].values, fill_value="")
+    named = [np.isin(panel["area"].values, [name.strip() for name in text.split(";")]) for text in listed]
+    return np.array(named) | np.array(named).T
