@@ -246,7 +246,7 @@ def _shift(data, share, n) -> tuple[float, float]:
     inverse = (n * data["free"])[..., None] * diagonal
     errors = np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)[..., None] * diagonal
     about = {"window": data["window"], "residents": data["residents"], "errors": errors}
-    size, se = linear.imputed(share, *linear.swept(inverse), **about)
+    size, se = linear.imputed(share, inverse, **about)
     *_rest, left, df = linear.regress(share, inverse, np.zeros((*n.shape, 0)))
     mean = np.average(share, weights=n)
     return size, se * np.sqrt(max(mean * (1 - mean), left / df if df > 0 else 0.0))

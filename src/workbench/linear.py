@@ -69,24 +69,22 @@ def covariance(information, *, year, sd_shock, rho) -> np.ndarray:
 
 def precision(information, used, *, year, sd_shock, rho) -> np.ndarray:
     """Inverse covariance of each area's errors (area, wave, wave), zero for cells that are not `used`."""
-    errors = covariance(information, year=year, sd_shock=sd_shock, rho=rho)
-    inverse = np.zeros_like(errors)
-    for area, keep in enumerate(used & (information > 0)):
-        block = np.ix_(keep, keep)
-        inverse[area][block] = np.linalg.inv(errors[area][block])
-    return inverse
+    errors, keep = covariance(information, year=year, sd_shock=sd_shock, rho=rho), used & (information > 0)
+    both = keep[:, :, None] & keep[:, None, :]
+    return np.where(both, np.linalg.inv(np.where(both, errors, np.eye(len(year)))), 0.0)
 
 
 def imputed_effect(y, inverse, *, window, residents) -> float:
     """Mean of observed minus counterfactual over `window`: areas by residents, an area's waves alike; NaN if none."""
-    return imputed(y, *swept(inverse), window=window, residents=residents)[0]
+    return imputed(y, inverse, window=window, residents=residents)[0]
 
 
-def imputed(y, part, within, *, window, residents, errors=None) -> tuple[float, float]:
-    """The same from what `swept` gives, with its standard error where `errors` (area, wave, wave) are told.
+def imputed(y, inverse, *, window, residents, errors=None) -> tuple[float, float]:
+    """The same with its standard error, where `errors` (area, wave, wave) are told.
 
     The counterfactual is area + wave as the used cells have it; window cells for which they cannot say are left out.
     """
+    part, within = _swept(inverse)
     pooled = within.sum(0)
     solved = np.linalg.pinv(pooled, hermitian=True, rcond=1e-10)
     contrast = np.eye(y.shape[1])[None] - part[:, None, :]
@@ -105,9 +103,8 @@ def imputed(y, part, within, *, window, residents, errors=None) -> tuple[float, 
 def effect_of(data, *, free, window, sd_shock, rho) -> tuple[float, float]:
     """Imputed effect (logit) and its standard error where `free` cells are taken as without a project."""
     about = {"year": data["year"], "sd_shock": sd_shock, "rho": rho}
-    errors = covariance(data["information"], **about)
-    parts = swept(precision(data["information"], free, **about))
-    return imputed(data["latent"], *parts, window=window, residents=data["residents"], errors=errors)
+    errors, inverse = covariance(data["information"], **about), precision(data["information"], free, **about)
+    return imputed(data["latent"], inverse, window=window, residents=data["residents"], errors=errors)
 
 
 def window_share(data) -> float:
@@ -198,7 +195,7 @@ def regress(y, inverse, columns):
     Covariance and estimate of the columns, which of them the used cells can tell apart from the rest, the weighted
     sum of squares that is left, and its degrees of freedom.
     """
-    part, within = swept(inverse)
+    part, within = _swept(inverse)
     y = np.where(inverse.any(2), np.nan_to_num(y), 0.0)
     waves = y.shape[1]
     columns = np.concatenate([np.repeat(np.eye(waves)[None], len(y), axis=0), columns], axis=2)
@@ -213,7 +210,7 @@ def regress(y, inverse, columns):
     return solved[waves:, waves:], estimate[waves:], known[waves:], left, df
 
 
-def swept(inverse) -> tuple[np.ndarray, np.ndarray]:
+def _swept(inverse) -> tuple[np.ndarray, np.ndarray]:
     """Each area's weights for its mean (area, wave), and its precision once that mean is swept out."""
     row = inverse.sum(2)
     total = row.sum(1)

@@ -107,21 +107,14 @@ def placebo_effects(panel, idata, *, seed=0) -> pd.DataFrame:
     whose effect cannot be known are left out. The ratio makes areas with few answers weigh no more than they tell
     (MacKinnon and Webb 2020, Journal of Econometrics 218).
     """
-    data = linear.summaries(panel)
-    about, seen = linear.shocks(idata) | {"year": data["year"]}, np.isfinite(data["latent"])
-    begun = panel["design"].sum("effect").transpose("area", "wave").values > 0
-    window = panel["window"].any("project").transpose("area", "wave").values
-    rows, kind = np.unique(np.concatenate([~begun, window], axis=1), axis=0, return_inverse=True)
-    rows, kind = rows.reshape(len(rows), 2, -1), kind.ravel()
-    parts = [linear.swept(linear.precision(data["information"], row & seen, **about)) for row in rows[:, 0]]
-    part, within = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-    fixed = {"residents": data["residents"], "errors": linear.covariance(data["information"], **about)}
-    areas, drawn = np.arange(len(kind)), _assignments(kind, np.random.default_rng(seed))
-    drawn = [kind, *(other for other in drawn if (other != kind).any())]
-    effect, error = np.transpose([
-        linear.imputed(data["latent"], part[k, areas], within[k, areas], window=rows[k, 1] & seen, **fixed)
-        for k in drawn
-    ])  # fmt: skip
+    data, shocks = linear.summaries(panel), linear.shocks(idata)
+    begun, window = _begun(panel), panel["window"].any("project").transpose("area", "wave").values
+    rows, kind = np.unique(np.stack([~begun, window], axis=1), axis=0, return_inverse=True)
+    drawn = _assignments(kind.ravel(), np.random.default_rng(seed))
+    drawn = [kind.ravel(), *(other for other in drawn if (other != kind.ravel()).any())]
+    exposed = (np.isfinite(data["latent"])[:, None] & rows[order] for order in drawn)
+    found = [linear.effect_of(data, free=row[:, 0], window=row[:, 1], **shocks) for row in exposed]
+    effect, error = np.transpose(found)
     effects = linear.as_points(effect, share=linear.window_share(data))
     table = pd.DataFrame({"effect": effects, "ratio": effect / error, "actual": np.arange(len(drawn)) == 0})
     return table[np.isfinite(table["ratio"])].reset_index(drop=True)
@@ -166,8 +159,7 @@ def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
         return None
     treated, data = panel["treated"].values, linear.summaries(panel)
     running = panel["exposure"].any("project").transpose("area", "wave").values
-    begun = panel["design"].sum("effect").transpose("area", "wave").values > 0
-    begun = np.maximum.accumulate(beside[:, treated] @ begun[treated], axis=1) & ~treated[:, None]
+    begun = np.maximum.accumulate(beside[:, treated] @ _begun(panel)[treated], axis=1) & ~treated[:, None]
     near = begun.any(1)
     if not near.any():
         return "pass", _("No comparison area lies beside a project area: what spills over cannot blur the comparison.")
@@ -193,6 +185,10 @@ def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
 
 def _study(panel, idata):
     return honest.event_study(panel, **linear.shocks(idata))
+
+
+def _begun(panel):
+    return panel["design"].sum("effect").transpose("area", "wave").values > 0
 
 
 def _told(data, effect, error, lang) -> dict[str, str]:
