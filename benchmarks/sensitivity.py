@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/sensitivity.py [CITIES] [EFFECT_PP]
 
 24 areas, 8 treated, 5 waves, 3,000 respondents, seeds from 100; the checks are given the true shocks, and the imputed
-effect with its 90 % interval in place of the evaluation's.
+effect with its 90 % interval in place of the evaluation's, also of the one without a prior.
 """
 
 import sys
@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 import xarray as xr
 
-from workbench import linear, sensitivity
+from workbench import linear, robustness, sensitivity
 from workbench.panel import build_panel
 from workbench.simulate import draw_city
 
@@ -27,6 +27,7 @@ def statuses(seed, *, effect_pp) -> dict[str, str]:
     data = linear.summaries(panel)
     effect, error = linear.effect_of(data, free=data["free"], window=data["window"], **SHOCKS)
     share = linear.window_share(data)
+    idata.attrs["att_flat"] = float(linear.as_points(effect, share=share))
     low, high = (linear.as_points(effect + sign * 1.645 * error, share=share) for sign in (-1, 1))
     found = {
         "honest DiD": sensitivity.honest_did(panel, idata, lang="en"),
@@ -34,6 +35,8 @@ def statuses(seed, *, effect_pp) -> dict[str, str]:
         "placebo areas": sensitivity.placebo_areas(panel, idata, {"lower90": low, "upper90": high}, lang="en"),
         "leave one out": sensitivity.leave_one_out(panel, idata, lang="en"),
         "spillover": sensitivity.spillover(city, panel, idata, lang="en"),
+        "scale panel": robustness.scale_panel(panel, idata, lang="en"),
+        "form panel": robustness.form_panel(panel, lang="en"),
     }
     status = {name: row[0] if row else "no question" for name, row in found.items()}
     return status | {"finding": str(low > 0 or high < 0)}
