@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 LAB_ARGS ?=
+SET ?= standard
 PYTEST_ARGS ?=
 
 # What an activated environment leaves behind must not leak into ours.
@@ -17,13 +18,14 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup evaluate test lab lock lint environment
+.PHONY: help setup evaluate test lab calibrate lock lint environment
 
 help:
 	@echo 'make evaluate     set up if needed, then evaluate the bundled simulated city'
 	@echo 'make test         set up if needed, then run all tests (PYTEST_ARGS="-m \"not slow\"" for the fast ones)'
 	@echo 'make setup        make .venv with exactly the versions of requirements.lock'
 	@echo 'make lab          JupyterLab on 127.0.0.1, with a token (LAB_ARGS=--no-browser to open it yourself)'
+	@echo 'make calibrate    the calibration record, about an hour (SET=table for the other designs); goes on where it was stopped'
 	@echo 'make lint         ruff'
 	@echo 'make lock         after a change of dependencies: new requirements.lock and environment.yml'
 	@echo 'make environment  environment.yml from pyproject.toml'
@@ -54,6 +56,9 @@ test: $(STAMP)
 
 lab: $(STAMP)
 	@$(BIN)/jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root) $(LAB_ARGS)
+
+calibrate: $(STAMP)
+	@$(BIN)/python benchmarks/calibration.py $(SET)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

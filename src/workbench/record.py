@@ -1,0 +1,66 @@
+"""What the method did in simulated cities whose truth is known: the calibration record, and its line for a city.
+
+calibration.csv has a row per setting: the design (areas, treated, waves, respondents, baseline_pp, effect_pp), cities
+simulated, mean truth, bias and its standard error in pp, shares (0-1) of 50 % and 90 % intervals that hold the truth, of findings
+with the wrong sign (type S), by how much findings exaggerate (type M), of each verdict, and the bias of a linear
+difference-in-differences. Made by `make calibrate` (benchmarks/calibration.py); `note` says what is hard about a setting.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workbench.language import number, percent, points, translator
+
+FILE = Path(__file__).with_name("calibration.csv")
+
+
+def load_record() -> pd.DataFrame:
+    """The record as a table, one row per setting; empty before the first calibration."""
+    return pd.read_csv(FILE, keep_default_na=True) if FILE.is_file() else pd.DataFrame()
+
+
+def nearest(panel, record, *, effect) -> pd.Series | None:
+    """The plain setting closest to a panel's design, with or without an `effect`; None where there is none.
+
+    Distance is the largest factor between them in treated areas, other areas, respondents and share unsafe before.
+    """
+    rows = record[(record["note"].isna()) & ((record["effect_pp"] != 0) == effect)] if len(record) else record
+    if rows.empty:
+        return None
+    answers = panel["counts"].sum(("area", "stratum", "answer")).sum("wave")
+    here = [int(panel["treated"].sum()), int((~panel["treated"]).sum()), float(answers), panel.attrs["baseline_pp"]]
+    there = np.c_[rows["treated"], rows["areas"] - rows["treated"], rows["respondents"], rows["baseline_pp"]]
+    distance = np.abs(np.log(there / np.maximum(here, 0.1)))
+    return rows.iloc[int(distance.max(1).argmin())]
+
+
+def sentence(panel, *, lang) -> str:
+    """How often the method was right in simulated cities like this one, in plain words; "" without a record."""
+    _ = translator(lang).gettext
+    record = load_record()
+    none, some = (nearest(panel, record, effect=effect) for effect in (False, True))
+    if none is None or some is None:
+        return ""
+    whole = lambda value: number(value, lang, 0)
+    design = _("{areas} areas, {treated} of them with projects, {n} answers, {base} % unsafe")
+    like = lambda row: design.format(
+        areas=whole(row["areas"]),
+        treated=whole(row["treated"]),
+        n=whole(row["respondents"]),
+        base=whole(row["baseline_pp"]),
+    )
+    text = _(
+        "The closest cities that were simulated to test the method: of {cities} without any effect ({design}), {clear} were "
+        "called a clear fall or rise and {probable} a probable one."
+    ).format(
+        cities=whole(none["cities"]), design=like(none), clear=percent(none["clear"], lang), probable=percent(none["probable"], lang)
+    )  # fmt: skip
+    return f"{text} " + _(
+        "Of {cities} with a true effect of {effect} points ({design}), {found} were called a fall, and the 90 % interval held the "
+        "truth in {cover}."
+    ).format(
+        cities=whole(some["cities"]), design=like(some), effect=points(some["effect_pp"], lang),
+        found=percent(some["fall"], lang), cover=percent(some["cover90"], lang),
+    )  # fmt: skip
