@@ -152,7 +152,8 @@ def test_an_effect_above_ten_points_is_looked_at_twice(mean, expected):
 def test_an_assumed_number_of_answers_may_neither_move_nor_settle_the_effect(half, half_sd, expected):
     made = panel(STEADY, n_assumed=100.0)
     idata = draws(made, att_half_n=half, att_half_n_sd=half_sd, att_double_n=-3.2, att_double_n_sd=1.4)
-    assert checks.effective_n(made, idata, ATT, lang="en")[0] == expected
+    found, message = checks.effective_n(made, idata, ATT, lang="en")
+    assert found == expected and ("depends on that assumption" in message) == (expected == "warn")
 
 
 @pytest.mark.parametrize("most, expected", [(-2.0, "pass"), (-0.9, "warn")])

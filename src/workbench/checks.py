@@ -229,6 +229,10 @@ def effective_n(panel, idata, att, *, lang) -> tuple[str, str] | None:
         effect=points(att["mean"], lang),
         **{k: points(v, lang) for k, v in other.items()},
     )
+    if turned:
+        text += " " + _("Whether the effect can be told from none then depends on that assumption.")
+    elif moved:
+        text += " " + _("The size of the effect depends on that assumption.")
     return ("warn" if moved or turned else "pass"), text
 
 
