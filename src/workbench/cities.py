@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import tomlkit
 
 from workbench import consistency, manifest, paths, provenance, schema
 from workbench.errors import ParameterError, nearest
 from workbench.items import ITEMS
-from workbench.manifest import FILES, as_toml
+from workbench.manifest import FILES
 from workbench.schema import STRATA, Faults, Sheet
 from workbench.sheets import read_sheet
 
@@ -46,20 +47,14 @@ def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
     """Return one row per folder with a city.toml: city, name, language, simulated, kind (respondents or shares)."""
     rows = []
     for file in sorted(paths.resolve(raw).glob("*/city.toml")):
+        row = {"city": file.parent.name, "name": "", "language": "", "simulated": False}
         try:
             said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
             kind = "shares" if manifest.file_of(said, "shares", file.parent) else "respondents"
-            rows.append(
-                [
-                    file.parent.name,
-                    str(said.get("name", "")),
-                    str(said.get("language", "en")),
-                    bool(said.get("simulated", False)),
-                    kind,
-                ]
-            )
+            row |= {"name": str(said.get("name", "")), "language": str(said.get("language", "en"))}
+            rows.append(row | {"simulated": bool(said.get("simulated", False)), "kind": kind})
         except (OSError, ValueError):
-            rows.append([file.parent.name, "", "", False, "city.toml cannot be read"])
+            rows.append(row | {"kind": "city.toml cannot be read"})
     return pd.DataFrame(rows, columns=["city", "name", "language", "simulated", "kind"])
 
 
@@ -90,148 +85,95 @@ def read_folder(folder: Path) -> City:
     if not {"areas", "waves"} <= set(sheets) or not {"respondents", "shares"} & set(sheets):
         faults.raise_if_any(folder.name)
     tables = {table: schema.convert(sheet, faults=faults) for table, sheet in sheets.items()}
-    tables.setdefault("projects", schema.empty("projects"))
-    _complete(tables, sheets, said, faults=faults, notices=notices)
-    consistency.check_areas(tables, sheets, faults=faults)
-    consistency.check_waves(tables, sheets, faults=faults)
-    if "respondents" in sheets:
-        notices += consistency.check_respondents(tables, sheets, faults=faults)
-    if "shares" in sheets:
-        consistency.check_shares(tables, sheets, faults=faults)
-    if "population" in sheets:
-        notices += consistency.check_population(tables, sheets, faults=faults)
-    if "projects" in sheets:
-        notices += consistency.check_projects(tables, sheets, faults=faults)
-    faults.raise_if_any(folder.name)
-    return _city(folder, said, sheets, _canonical(tables), tuple(dict.fromkeys(notices)))
-
-
-def _complete(
-    tables: dict[str, pd.DataFrame],
-    sheets: dict[str, Sheet],
-    said: Mapping,
-    *,
-    faults: Faults,
-    notices: list[str],
-) -> None:
-    """Fill in what the contract lets a city leave out, and tell the reader what was assumed."""
     notices += [str(note) for note in said.get("notes", [])]
-    areas, waves, projects = tables["areas"], tables["waves"], tables["projects"]
-    if "population" not in areas or areas["population"].isna().all():
-        tables["areas"] = areas = areas.assign(population=float("nan"))
-        if "population" not in tables:
-            notices.append("areas have no population: every area counts alike in an effect")
-    tables["areas"] = areas.assign(name=areas["name"].fillna(areas["area"]) if "name" in areas else areas["area"])
-    for column in ("mode", "questionnaire_version", "note", "break_areas"):
-        waves[column] = waves[column].fillna("") if column in waves else ""
-    if "known_break" not in waves:
-        waves["known_break"] = False
-    if projects.empty and "projects" not in sheets:
+    if "population" not in tables and tables["areas"].get("population", pd.Series()).isna().all():
+        notices.append("areas have no population: every area counts alike in an effect")
+    if "projects" not in tables:
         notices.append("no projects: there is nothing to evaluate yet")
     if "shares" in tables:
-        tables["shares"] = _complete_shares(
-            tables["shares"],
-            sheets["shares"],
-            said.get("shares", {}).get("assumed_n"),
-            faults=faults,
-            notices=notices,
-        )
-
-
-def _complete_shares(
-    rows: pd.DataFrame, sheet: Sheet, assumed_n: object, *, faults: Faults, notices: list[str]
-) -> pd.DataFrame:
-    """Return shares in percent with n, whether that n is assumed, and the step they are rounded to."""
-    cell = ["area", "wave", "item"]
-    if "share" not in rows and "count" not in rows:
-        faults.say(f"{sheet.file}, line 1, column 'share' is missing; allowed: share (percent) or count")
-        return rows.assign(share=float("nan"), n=float("nan"), assumed=False, rounding=0.0)
-    if "share" not in rows:
-        n = rows.groupby(cell)["count"].transform("sum")
-        rows = rows.assign(share=100 * rows["count"] / n.where(n > 0), n=n.where(n > 0))
-        faults.add(sheet, "count", n[n == 0], "at least one answer in an area, wave and item")
-    blank = rows["share"].isna()
-    if blank.any():
-        notices.append(f"{sheet.file}: {int(blank.sum())} rows without a share were left out, their class is implied")
-    stated = rows["n"] if "n" in rows else pd.Series(float("nan"), index=rows.index)
-    by_wave = assumed_n if isinstance(assumed_n, dict) else dict.fromkeys(rows["wave"].dropna().unique(), assumed_n)
-    assumed = rows["wave"].map({wave: float(n) for wave, n in by_wave.items() if isinstance(n, int | float)})
-    given = sheet.frame["n"].notna() if "n" in sheet.frame else pd.Series(False, index=rows.index)
-    # A number that was given and refused has its own fault already.
-    lacking = ~given.reindex(rows.index, fill_value=False) & stated.isna() & assumed.isna() & rows["wave"].notna()
-    allowed = "a column n, or [shares] assumed_n = a number of answers for each area and wave"
-    faults.add(sheet, "n", stated[lacking], allowed)
-    if (stated.isna() & assumed.notna()).any():
-        said = (
-            ", ".join(f"{n:g} in {wave}" for wave, n in by_wave.items())
-            if isinstance(assumed_n, dict)
-            else f"{assumed_n:g}"
-        )
-        notices.append(f"the number of answers is not published: {said} per area and item is assumed")
-    whole = (rows["share"] == rows["share"].round()).where(~blank, True)
-    rounding = whole.groupby([rows["wave"], rows["item"]]).transform("all") & ("count" not in rows)
-    rows = rows.assign(n=stated.fillna(assumed), assumed=stated.isna(), rounding=rounding.astype(float))
-    return rows[~blank]
-
-
-def _canonical(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return the tables as other rooms get them: defaults filled, waves by date, a plain row number as index."""
-    done = dict(tables)
-    done["waves"] = schema.with_all_columns(tables["waves"], "waves").sort_values("start")
-    projects = schema.with_all_columns(tables["projects"], "projects")
-    texts = ("kind", "trigger", "primary_item", "assignment")
-    projects = projects.assign(**{name: projects[name].fillna("") for name in texts})
-    projects["name"] = projects["name"].fillna(projects["project"])
-    projects["announced"] = projects["announced"].fillna(projects["start"])
-    projects["full"] = projects["full"].fillna(projects["start"])
-    done["projects"] = projects
-    if (rows := tables.get("respondents")) is not None:
-        strata = {name: rows[name].fillna("unknown") for name in STRATA if name in rows}
-        weight = rows["weight"] if "weight" in rows else pd.Series(1.0, index=rows.index)
-        done["respondents"] = rows.assign(weight=weight, **strata)
-    if "population" in tables:
-        total = tables["areas"]["area"].map(tables["population"].groupby("area")["population"].sum())
-        done["areas"] = tables["areas"].assign(population=tables["areas"]["population"].fillna(total))
-    if "shares" in done:
-        done["shares"] = done["shares"][["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]]
-    return {name: table.reset_index(drop=True) for name, table in done.items()}
-
-
-def _city(
-    folder: Path,
-    said: Mapping,
-    sheets: Mapping[str, Sheet],
-    tables: Mapping[str, pd.DataFrame],
-    notices: tuple[str, ...],
-) -> City:
-    rows, shares = tables.get("respondents"), tables.get("shares")
-    present = set(rows.columns) if rows is not None else set(shares["item"])
+        n = said.get("shares", {}).get("assumed_n")
+        tables["shares"] = _complete_shares(tables["shares"], sheets["shares"], n, faults=faults, notices=notices)
+    for table, check in consistency.CHECKS.items():
+        if table in sheets:
+            notices += check(tables, sheets, faults=faults)
+    faults.raise_if_any(folder.name)
+    canonical = _canonical(tables)
+    answers = canonical["shares"]["item"].unique() if "shares" in canonical else canonical["respondents"].columns
     return City(
         city=folder.name,
         name=said["name"],
         language=said.get("language", "en"),
         simulated=said.get("simulated", False),
         folder=folder,
-        notices=notices,
+        notices=tuple(dict.fromkeys(notices)),
         data_hash=provenance.hash_files([folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]),
-        items=tuple(name for name in ITEMS if name in present),
-        weighted="respondents" in sheets and "weight" in sheets["respondents"].frame,
-        respondents=rows,
-        shares=shares,
-        areas=tables["areas"],
-        waves=tables["waves"],
-        projects=tables["projects"],
-        population=tables.get("population"),
+        items=tuple(name for name in ITEMS if name in answers),
+        weighted="weight" in tables.get("respondents", ()),
+        **{table: canonical.get(table) for table in schema.TABLES},
     )
 
 
-def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataFrame], check: bool = True) -> Path:
+def _complete_shares(
+    rows: pd.DataFrame, sheet: Sheet, assumed_n: object, *, faults: Faults, notices: list[str]
+) -> pd.DataFrame:
+    """Return shares in percent with n, whether that n is assumed, and the step they are rounded to."""
+    if "share" not in rows and "count" not in rows:
+        faults.say(f"{sheet.file}, line 1, column 'share' is missing; allowed: share (percent) or count")
+        return rows.assign(share=float("nan"), n=float("nan"), assumed=False, rounding=0.0)
+    if "share" not in rows:
+        n = rows.groupby(["area", "wave", "item"])["count"].transform("sum")
+        rows = rows.assign(share=100 * rows["count"] / n.where(n > 0), n=n.where(n > 0))
+        faults.add(sheet, "count", n[n == 0], "at least one answer in an area, wave and item")
+    blank = rows["share"].isna()
+    if blank.any():
+        notices.append(f"{sheet.file}: {int(blank.sum())} rows without a share were left out, their class is implied")
+    rows = rows.assign(n=rows.get("n", float("nan")))
+    by_wave = assumed_n if isinstance(assumed_n, dict) else dict.fromkeys(rows["wave"].dropna().unique(), assumed_n)
+    assumed = rows["wave"].map({wave: float(n) for wave, n in by_wave.items() if isinstance(n, int | float)})
+    lacking = rows["n"].isna() & assumed.isna() & rows["wave"].notna()
+    if "n" in sheet.frame:  # a number that was given and refused has its own fault already
+        lacking &= sheet.frame["n"].isna()
+    allowed = "a column n, or [shares] assumed_n = a number of answers for each area and wave"
+    faults.add(sheet, "n", rows.loc[lacking, "n"], allowed)
+    if (rows["n"].isna() & assumed.notna()).any():
+        each = by_wave.items() if isinstance(assumed_n, dict) else ()
+        number = ", ".join(f"{n:g} in {wave}" for wave, n in each) or f"{assumed_n:g}"
+        notices.append(f"the number of answers is not published: {number} per area and item is assumed")
+    whole = (rows["share"] == rows["share"].round()).where(~blank, True)
+    rounding = whole.groupby([rows["wave"], rows["item"]]).transform("all") & ("count" not in rows)
+    rows = rows.assign(n=rows["n"].fillna(assumed), assumed=rows["n"].isna(), rounding=rounding.astype(float))
+    return rows[~blank]
+
+
+def _canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the tables as other rooms get them: defaults filled, waves by date, a plain row number as index."""
+    done = dict(tables)
+    areas = tables["areas"].assign(**{name: None for name in ("name", "population") if name not in tables["areas"]})
+    areas = areas.astype({"name": "str", "population": "float64"})
+    done["areas"] = areas.assign(name=areas["name"].fillna(areas["area"]))
+    if "population" in tables:
+        total = areas["area"].map(tables["population"].groupby("area")["population"].sum())
+        done["areas"]["population"] = areas["population"].fillna(total)
+    waves = schema.with_all_columns(tables["waves"], "waves").sort_values("start")
+    done["waves"] = waves.fillna(dict.fromkeys(("mode", "questionnaire_version", "note", "break_areas"), ""))
+    projects = schema.with_all_columns(tables.get("projects", pd.DataFrame()), "projects")
+    projects = projects.fillna(dict.fromkeys(("kind", "trigger", "primary_item", "assignment"), ""))
+    filled = {"name": "project", "announced": "start", "full": "start"}
+    done["projects"] = projects.assign(**{name: projects[name].fillna(projects[by]) for name, by in filled.items()})
+    if (rows := tables.get("respondents")) is not None:
+        strata = {name: rows[name].fillna("unknown") for name in STRATA if name in rows}
+        done["respondents"] = rows.assign(weight=rows.get("weight", 1.0), **strata)
+    if "shares" in done:
+        done["shares"] = done["shares"][["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]]
+    return {name: table.reset_index(drop=True) for name, table in done.items()}
+
+
+def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataFrame]) -> Path:
     """Write a city folder in one step: the whole new one, or nothing.
 
     `manifest` needs name, language and simulated; a [table] with its usual file name is added for each of `tables`
-    (names as in schema.TABLES). With `check` the folder is validated before it takes its place (SchemaError). A
-    folder that a program did not make (no made_by in its city.toml) is a city's own and is never replaced:
-    ParameterError.
+    (names as in schema.TABLES). The folder is validated before it takes its place (SchemaError). A folder that a
+    program did not make (no made_by in its city.toml) is a city's own and is never replaced: ParameterError.
     """
     folder = Path(folder)
     paths.validate_name(folder.name, "city folder")
@@ -244,9 +186,8 @@ def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataF
         for table, frame in tables.items():
             said[table] = {"file": FILES[table]} | dict(said.get(table, {}))
             provenance.write_text(new / said[table]["file"], _as_csv(frame))
-        provenance.write_text(new / "city.toml", as_toml(said))
-        if check:
-            read_folder(new)
+        provenance.write_text(new / "city.toml", tomlkit.dumps(said))
+        read_folder(new)
         if folder.exists():
             os.replace(folder, Path(temporary) / "old")
         os.replace(new, folder)

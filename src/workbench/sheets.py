@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.errors import nearest
 from workbench.items import ITEMS
 from workbench.manifest import is_plain
-from workbench.schema import TABLES, Faults, Sheet
+from workbench.schema import TABLES, Faults, Sheet, lines_of, shown
 
 
 def read_sheet(
@@ -30,8 +30,7 @@ def read_sheet(
     if raw is None:
         return None
     columns = entry.get("columns", {})
-    frame = _name_columns(file, table, raw, columns, faults=faults)
-    frame = _trim(frame, table, set(entry.get("missing", [])))
+    frame = _trim(_name_columns(file, table, raw, columns, faults=faults), table, entry.get("missing", []))
     frame = _route(file, frame, entry.get("routed", {}), faults=faults)
     return Sheet(table, file, frame, columns, entry.get("decimal", "."), entry.get("codes", {}))
 
@@ -65,36 +64,28 @@ def _sniff(content: bytes, encoding: str) -> str:
 
 def _read_text(file: str, content: bytes, encoding: str, separator: str, *, faults: Faults) -> pd.DataFrame | None:
     """Return every cell as text; the index is the line in the file, the headings being line 1."""
+    as_text = {"dtype": str, "header": None, "keep_default_na": False, "na_filter": False, "skip_blank_lines": False}
     try:
-        raw = pd.read_csv(
-            io.BytesIO(content),
-            sep=separator,
-            encoding=encoding,
-            dtype=str,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            header=None,
-            na_filter=False,
-        )
+        raw = pd.read_csv(io.BytesIO(content), sep=separator, encoding=encoding, **as_text)
     except (pd.errors.ParserError, ValueError) as error:
         _say_what_is_ragged(file, content.decode(encoding), separator, error, faults=faults)
         return None
+    raw.index += 1
+    if content.rstrip(b"\r\n").count(b"\n") >= len(raw):  # line breaks inside quoted cells move the rows after them
+        raw.index += sum(raw[column].str.count("\n") for column in raw).cumsum().shift(fill_value=0).to_numpy()
     headings = raw.iloc[0].str.strip()
-    breaks = _breaks_inside_cells(content, raw)
-    raw.index = raw.index + 1 + breaks
     raw = raw.iloc[1:].set_axis(headings.tolist(), axis=1)
-    raw = raw[(raw != "").any(axis=1)] if _has_blank_lines(content) else raw
-    raw = raw.loc[:, (headings != "").tolist()]  # a column without a heading can have no meaning for us
-    doubled = headings[headings.duplicated() & (headings != "")]
-    if len(doubled):
-        faults.say(
-            f"{file}, line 1: heading {', '.join(map(repr, doubled.unique()))} twice; allowed: each heading once"
-        )
-        return None
-    if raw.empty:
+    raw = raw.loc[
+        (raw != "").any(axis=1), (headings != "").tolist()
+    ]  # without a heading a column has no meaning for us
+    if raw.columns.has_duplicates:
+        doubled = ", ".join(map(repr, raw.columns[raw.columns.duplicated()].unique()))
+        faults.say(f"{file}, line 1: heading {doubled} twice; allowed: each heading once")
+    elif raw.empty:
         faults.say(f"{file}: only headings, no rows; allowed: at least one row")
-        return None
-    return raw
+    else:
+        return raw
+    return None
 
 
 def _say_what_is_ragged(file: str, text: str, separator: str, error: Exception, *, faults: Faults) -> None:
@@ -109,24 +100,11 @@ def _say_what_is_ragged(file: str, text: str, separator: str, error: Exception, 
         said = str(error).strip().splitlines()[-1]
         faults.say(f"{file}: rows cannot be told apart: {said}; allowed: as many cells as headings")
         return
-    lines = ", ".join(str(line) for line, _ in long[:3]) + (f" and {len(long) - 3:,} more" if len(long) > 3 else "")
-    shown = ", ".join(repr(row if len(row) <= 60 else f"{row[:60]}...") for _, row in long[:3])
+    lines, values = zip(*long, strict=True)
     faults.say(
-        f"{file}, line{'s' * (len(long) > 1)} {lines}: more cells than headings: {shown}; allowed: {width} cells, so a value "
+        f"{file}, {lines_of(lines)}: more cells than headings: {shown(values)}; allowed: {width} cells, so a value "
         f"that holds {separator!r}, such as a decimal comma, stands in quotes"
     )
-
-
-def _has_blank_lines(content: bytes) -> bool:
-    return any(mark in content for mark in (b"\n\n", b"\n\r\n", b"\n ", b"\n,", b"\n;", b"\n\t"))
-
-
-def _breaks_inside_cells(content: bytes, raw: pd.DataFrame) -> object:
-    """Return by how much each row's line number is moved by line breaks inside quoted cells before it."""
-    if content.rstrip(b"\r\n").count(b"\n") + 1 <= len(raw):
-        return 0
-    inside = sum(raw[column].str.count("\n") for column in raw)
-    return inside.cumsum().shift(fill_value=0).to_numpy()
 
 
 def _name_columns(
@@ -141,32 +119,25 @@ def _name_columns(
             )
     given = {own: canonical for canonical, own in columns.items()}
     # A heading that happens to be a canonical name, while the manifest takes that name from elsewhere, is not used.
-    names = [given.get(own, f"{own} (unused)" if own in columns else own) for own in raw.columns]
-    return raw.set_axis(names, axis=1)
+    return raw.rename(columns={own: f"{own} (unused)" for own in columns} | given)
 
 
-def _trim(frame: pd.DataFrame, table: str, missing: set[str]) -> pd.DataFrame:
+def _trim(frame: pd.DataFrame, table: str, missing: list[str]) -> pd.DataFrame:
     """Strip blanks round every cell; empty cells and declared missing codes become NA.
 
     Columns that must have a value know no missing code: a respondent or district numbered 9 is not a "9 = no answer".
     """
-    columns = TABLES[table]
-    keys = {name for name in columns if columns[name].required}
-    return pd.DataFrame({name: _trim_column(frame[name], set() if name in keys else missing) for name in frame})
-
-
-def _trim_column(text: pd.Series, missing: set[str]) -> pd.Series:
-    text = text.str.strip()
-    return text.mask(text.isin({"", *missing}))
+    keys = {name for name, column in TABLES[table].items() if column.required}
+    text = {name: frame[name].str.strip() for name in frame}
+    return pd.DataFrame({name: x.mask(x.isin([""] if name in keys else ["", *missing])) for name, x in text.items()})
 
 
 def _route(file: str, frame: pd.DataFrame, routed: Mapping, *, faults: Faults) -> pd.DataFrame:
     """Give those whom a filter question spared the item the category that this means ("no, never")."""
     for item, entry in routed.items():
-        if entry["column"] not in frame or item not in frame:
-            missing = entry["column"] if entry["column"] not in frame else item
-            faults.say(f"{file}, line 1, column {missing!r} (named in [respondents.routed.{item}]) is missing")
+        if absent := [name for name in (entry["column"], item) if name not in frame]:
+            faults.say(f"{file}, line 1, column {absent[0]!r} (named in [respondents.routed.{item}]) is missing")
             continue
-        spared = frame[entry["column"]].eq(entry["answer"]).fillna(False).astype(bool) & frame[item].isna()
+        spared = frame[entry["column"]].eq(entry["answer"]) & frame[item].isna()
         frame = frame.assign(**{item: frame[item].mask(spared, ITEMS[item].routed_out)})
     return frame
