@@ -149,7 +149,7 @@ def composition(made, strata=None):
 
 def test_the_same_kinds_of_people_pass():
     found, message = composition(asked(0.5, 0.5, 0.52))
-    assert found == "pass" and "(furthest from it: sex m, −2.0 points)" in message
+    assert found == "pass" and "(most: sex m, −2.0 points)" in message
 
 
 def test_a_shift_beyond_chance_warns_with_what_it_would_do_alone():

@@ -136,7 +136,7 @@ def posterior_of_one_cell(unsafe, n):
 @pytest.mark.parametrize(
     "unsafe, n, prior, likelihood, words",
     [
-        (0.2, 150, True, True, "pulls against the data"),
+        (0.2, 150, True, True, "pull in different directions"),
         (0.5, 3, True, False, "weighs more than the data"),
         (0.47, 20_000, False, True, "(sd 1.2)."),
     ],

@@ -48,13 +48,13 @@ def test_a_steady_drift_carried_on_is_told_in_points():
     steps = logit(0.3) - 0.2 * np.arange(4)
     made = two_treated(100 / (1 + np.exp(-steps)), n=5000)
     table = sensitivity.robust_intervals(made, draws(made), relative=(0, 1), smooth_pp=(0, 1))
-    assert table["kind"].tolist() == ["relative"] * 2 + ["smoothness"] * 2 and table["bound"].tolist() == [0, 1, 0, 1]
+    assert table["group"].tolist() == ["relative"] * 2 + ["smoothness"] * 2 and table["bound"].tolist() == [0, 1, 0, 1]
     parallel, line = table.iloc[0], table.iloc[2]
     share = linear.window_share(linear.summaries(made))
     # One wave further is a drift of -0.2 from the last wave before, and none from the line.
-    assert parallel[["lower", "upper"]].mean() == pytest.approx(linear.as_points(-0.2, share=share), abs=0.5)
-    assert line["lower"] < 0 < line["upper"]
-    assert (table.iloc[1]["lower"] < parallel["lower"]) and (table.iloc[3]["lower"] < line["lower"])
+    assert parallel[["lower90", "upper90"]].mean() == pytest.approx(linear.as_points(-0.2, share=share), abs=0.5)
+    assert line["lower90"] < 0 < line["upper90"]
+    assert (table.iloc[1]["lower90"] < parallel["lower90"]) and (table.iloc[3]["lower90"] < line["lower90"])
 
 
 def test_the_event_study_for_a_picture_has_leads_the_reference_and_the_effect():
@@ -93,16 +93,16 @@ def test_every_distinct_assignment_comes_once_where_they_are_few_and_999_by_lot_
 
 
 def test_the_effects_by_lot_are_those_of_paper():
-    rows = [[20, 14], [18, 19], [22, 21], [20, 20]]
+    rows = [[20, 14], [18, 19], [22, 21], *([20, 20 + step / 2] for step in range(7))]
     made, idata = certain(rows, treated=(0,))
     table = sensitivity.placebo_effects(made, idata)
     change = np.diff(logit(np.array(rows) / 100))[:, 0]
-    expected = change - (change.sum() - change) / 3
-    np.testing.assert_allclose(np.sort(table["effect"]), np.sort(points_of(made, expected)), atol=0.01)
+    expected = change - (change.sum() - change) / 9
+    np.testing.assert_allclose(np.sort(table["mean"]), np.sort(points_of(made, expected)), atol=0.01)
     assert table["actual"].sum() == 1
-    assert table.loc[table["actual"], "effect"].item() == pytest.approx(points_of(made, expected[0]), abs=0.01)
+    assert table.loc[table["actual"], "mean"].item() == pytest.approx(points_of(made, expected[0]), abs=0.01)
     # Equal errors: the ratios are in the order of the latent effects, and of no other.
-    assert table.loc[table["effect"].argsort(), "ratio"].is_monotonic_increasing
+    assert table.loc[table["mean"].argsort(), "ratio"].is_monotonic_increasing
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,9 @@ def test_without_one_area_the_effect_is_that_of_paper_and_the_area_that_carries_
     table = sensitivity.without_each(made, idata)
     change = np.diff(logit(np.array(rows) / 100))[:, 0]
     expected = [change[0] - np.delete(change[1:], out).mean() for out in range(3)]
-    np.testing.assert_allclose(table["effect"], points_of(made, np.array(expected)), atol=0.01)
-    assert table["name"].tolist() == ["South", "East", "West"]
+    expected = [change[0] - change[1:].mean(), *expected]
+    np.testing.assert_allclose(table["mean"], points_of(made, np.array(expected)), atol=0.01)
+    assert table["name"].tolist() == ["all areas", "South", "East", "West"]
     found, message = sensitivity.leave_one_out(made, idata, lang="en")
     assert found == "warn" and "leans on one area, West" in message
     calm, idata = certain([[20, 18], [20, 20], [20, 21], [20, 20.5]])

@@ -214,7 +214,7 @@ def composition(panel, posterior, *, lang) -> tuple[str, str]:
             "pass",
             _(
                 "As far as can be told, the same kinds of people answered before and after: compared with the other areas, no "
-                "share moved by more than chance explains (furthest from it: {level}, {shift} points)."
+                "share moved by more than chance explains (most: {level}, {shift} points)."
             ),
         )
     change = 0.0

@@ -220,7 +220,7 @@ def plot_effects(
     rows, before = _projects_and_all(effects), _projects_and_all(prior).set_index("project")
     labels = ["\n".join(wrap(names.get(p, p), 28)) if p else _("all projects") for p in rows["project"]]
     heights = np.arange(len(rows))[::-1]
-    _zero_and_minimum(ax, minimum_pp)
+    zero_and_minimum(ax, minimum_pp)
     for y, (_index, row) in zip(heights, rows.iterrows(), strict=True):
         band = before.loc[row["project"]] if row["project"] in before.index else row
         ax.barh(y, band["upper90"] - band["lower90"], 0.62, left=band["lower90"], color=PALE_GREY, zorder=1)
@@ -228,17 +228,23 @@ def plot_effects(
         mean, low, high = (points(row[key], lang) for key in ("mean", "lower90", "upper90"))
         text = _("{mean} ({low} to {high})").format(mean=mean, low=low, high=high)
         ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=11.5)
-    ax.set_yticks(heights, labels)
-    ax.tick_params(axis="y", labelcolor=INK)
-    ax.set(ylim=(-0.7, len(rows) - 0.3), xlabel=_("change in residents feeling unsafe, percentage points"))
-    ax.xaxis.set_major_formatter(lambda value, _position: _tick(value, lang))
-    sns.despine(ax=ax, left=True)
+    row_axis(ax, heights, labels, lang)
     said = "; ".join(
         f"{name} {_estimate(row, lang)}".replace("\n", " ")
         for name, row in zip(labels, rows.to_dict("records"), strict=True)
     )
     minimum = _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
     return _("Effect per project.") + f" {said}. {minimum}"
+
+
+def row_axis(ax: Axes, heights: np.ndarray, labels: list[str], lang: str) -> None:
+    """Labels at the heights of their rows (from the top down), points along the other axis."""
+    ax.set_yticks(heights, labels)
+    ax.tick_params(axis="y", labelcolor=INK)
+    text = translator(lang).gettext("change in residents feeling unsafe, percentage points")
+    ax.set(ylim=(heights[-1] - 0.7, heights[0] + 0.7), xlabel=text)
+    ax.xaxis.set_major_formatter(lambda value, _position: tick(value, lang))
+    sns.despine(ax=ax, left=True)
 
 
 def _projects_and_all(frame: pd.DataFrame) -> pd.DataFrame:
@@ -248,14 +254,14 @@ def _projects_and_all(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def _zero_and_minimum(ax: Axes, minimum_pp: float, *, vertical: bool = True) -> None:
+def zero_and_minimum(ax: Axes, minimum_pp: float, *, vertical: bool = True) -> None:
     draw = ax.axvline if vertical else ax.axhline
     draw(0, color=INK, lw=1, zorder=2)
     for side in (-minimum_pp, minimum_pp):
         draw(side, color=GREY, lw=1, ls=(0, (4, 3)), zorder=2)
 
 
-def _tick(value: float, lang: str) -> str:
+def tick(value: float, lang: str) -> str:
     return ("+" if value > 1e-9 else "") + short(value, lang)
 
 
@@ -274,23 +280,27 @@ def _estimate(row: pd.Series | dict, lang: str) -> str:
 
 
 def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:
-    """Effect in pp by waves since the start, all projects together; thick 50 %, thin 90 %."""
+    """Effect in pp by waves since the start, all projects together; thick 50 %, thin 90 %.
+
+    `effects` as of `estimands.effects_table`, or with leads (grey squares) and 90 % only as of `sensitivity.event_study`.
+    """
     _ = translator(lang).gettext
-    rows = effects[(effects["estimand"] == "att_by_event_time") & (effects["scale"] == "pp")]
+    rows = effects.query("estimand == 'att_by_event_time' & scale == 'pp'") if "estimand" in effects else effects
     rows = rows.assign(event_time=rows["event_time"].astype(int)).sort_values("event_time")
     _gridlines(ax)
-    _zero_and_minimum(ax, minimum_pp, vertical=False)
+    zero_and_minimum(ax, minimum_pp, vertical=False)
     for row in rows.itertuples():
-        x = row.event_time
-        ax.plot([x, x], [row.lower90, row.upper90], color=BLUE, lw=2, zorder=3)
-        ax.plot([x, x], [row.lower50, row.upper50], color=PALE_BLUE, lw=8, solid_capstyle="butt", zorder=3)
-        ax.plot(x, row.mean, "o", color=BLUE, ms=9, mec="white", zorder=4)
+        x, (mark, colour) = row.event_time, ("o", BLUE) if row.event_time >= 0 else ("s", GREY)
+        ax.plot([x, x], [row.lower90, row.upper90], color=colour, lw=2, zorder=3)
+        if "lower50" in rows:
+            ax.plot([x, x], [row.lower50, row.upper50], color=PALE_BLUE, lw=8, solid_capstyle="butt", zorder=3)
+        ax.plot(x, row.mean, mark, color=colour, ms=9, mec="white", zorder=4)
         label = ax.annotate(points(row.mean, lang), (x, row.mean), (14, 0), textcoords="offset points", va="center")
         label.set_bbox({"color": "white", "pad": 1})
     ax.set_xticks(rows["event_time"])
     ax.set_xlim(rows["event_time"].min() - 0.6, rows["event_time"].max() + 0.8)
     ax.set(xlabel=_("waves since the start"), ylabel=_("percentage points"))
-    ax.yaxis.set_major_formatter(lambda value, _position: _tick(value, lang))
+    ax.yaxis.set_major_formatter(lambda value, _position: tick(value, lang))
     said = "; ".join(f"{row['event_time']}: {_estimate(row, lang)}" for _i, row in rows.iterrows())
     return _("Effect by waves since the start.") + f" {said}."
 

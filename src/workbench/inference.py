@@ -228,7 +228,9 @@ def _prior_panel(panel, idata, *, seed):
 
 def _note(panel, idata, other, label):
     effect = estimands.att(panel, other["posterior"].to_dataset())
-    idata.attrs |= {f"att_{label}": float(effect.mean()), f"att_{label}_sd": float(effect.std())}
+    found = estimands.summarise(effect)
+    idata.attrs |= {f"att_{label}": float(found["mean"])}
+    idata.attrs |= {f"att_{label}_{name}": float(found[name]) for name in ("sd", "lower90", "upper90")}
 
 
 def _maybe_no_change(panel, idata) -> bool:

@@ -134,8 +134,8 @@ def sd_of_difference(data, *, sd_shock, rho) -> float:
     return sd_by_areas(data, lambda part: np.subtract(*both_scales(part, sd_shock=sd_shock, rho=rho)))
 
 
-def sd_by_areas(data, figure, *, most=24) -> float:
-    """Standard deviation of `figure(data)` by leaving out one area at a time, or one of at most `most` sets of areas.
+def sd_by_areas(data, figure, *, most=24):
+    """Standard deviation of `figure(data)` (a number or an array), leaving out one area, or one of `most` sets, at a time.
 
     A lone treated area cannot be left out: then comparison areas in turn play the treated one, about zero.
     """
@@ -144,12 +144,12 @@ def sd_by_areas(data, figure, *, most=24) -> float:
     if acting.sum() > 1:
         sets = [order[k::most] for k in range(min(most, len(order)))]
         found = np.array([figure(rows(data, ~np.isin(np.arange(len(order)), out))) for out in sets])
-        found = found[np.isfinite(found)]
-        return float(np.sqrt((len(found) - 1) * found.var())) if len(found) > 1 else np.nan
+        found = found[np.isfinite(found).reshape(len(found), -1).all(1)]
+        return np.sqrt((len(found) - 1) * found.var(0)) if len(found) > 1 else np.nan
     others = order[1:]
     found = np.array([figure(placebo(data, area)) for area in others[:: -(-len(others) // most) or 1]])
-    found = found[np.isfinite(found)]
-    return float(np.sqrt(np.mean(found**2))) if len(found) > 1 else np.nan
+    found = found[np.isfinite(found).reshape(len(found), -1).all(1)]
+    return np.sqrt(np.mean(found**2, axis=0)) if len(found) > 1 else np.nan
 
 
 def placebo(data, area) -> dict[str, np.ndarray]:

@@ -125,6 +125,33 @@ def callaway_santanna(data, *, repeated) -> float:
     return float(np.average(effect, weights=size))
 
 
+def other_ways(panel, idata, att) -> pd.DataFrame:
+    """The effect asked in other ways, in pp: group ("", prior, scale, form), name, mean, lower90, upper90; first `att` itself.
+
+    Priors have the interval of their draws, the others 1.645 sd by areas left out in turn (`linear.sd_by_areas`). What was
+    not fitted, or these data cannot give, is left out.
+    """
+    shocks, repeated = linear.shocks(idata), not panel.attrs.get("shares")
+    data, unsafe = forms.summaries(panel)
+    rows = [fitted(idata, att, group="prior", names=PRIORS)]
+    for group, names, figures in (
+        ("scale", ("percentages", "latent scale"), lambda part: linear.both_scales(part, **shocks)),
+        ("scale", ("Callaway and Sant'Anna",), lambda part: [callaway_santanna(part, repeated=repeated)]),
+        ("form", [*forms.by_form(data, unsafe=unsafe)], lambda part: [*forms.by_form(part, unsafe=unsafe).values()]),
+    ):
+        mean, reach = np.array(figures(data)), 1.645 * linear.sd_by_areas(data, figures)
+        ends = {"mean": mean, "lower90": mean - reach, "upper90": mean + reach}
+        rows.append(pd.DataFrame({"group": group, "name": names} | ends))
+    return pd.concat(rows, ignore_index=True).dropna(subset="mean", ignore_index=True)
+
+
+def fitted(idata, att, *, group, names) -> pd.DataFrame:
+    """The effect `att`, and under each named assumption that `inference.fit` tried, with the interval of their draws."""
+    ends, there = ("mean", "lower90", "upper90"), [name for name in names if f"att_{name}" in idata.attrs]
+    rows = [[group, name, *(idata.attrs[f"att_{name}{end}"] for end in ("", "_lower90", "_upper90"))] for name in there]
+    return pd.DataFrame([["", "report", *att[[*ends]]], *rows], columns=["group", "name", *ends])
+
+
 def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
     """The effect under each prior, where `--checks full` fitted them, and what power-scaling says of the one in use.
 
@@ -145,7 +172,7 @@ def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
         more = _("What one holds possible beforehand matters here: it and the data pull in different directions.")
     elif conflict:
         more = _(
-            "Here what one holds possible beforehand pulls against the data, by less than what counts as worthwhile."
+            "Prior and data pull in different directions here, but by less than what counts as worthwhile."
         )
     elif apart:
         more = _("What one holds possible beforehand matters here: these data say little by themselves.")

@@ -17,6 +17,7 @@ from workbench.language import number, percent, points, translator
 
 EXACT, AT_RANDOM, FEWEST = 2_000, 999, 10  # assignments of projects to areas
 Z90, Z95 = 1.645, 1.96
+ENDS = {"mean": "mean", "low": "lower90", "high": "upper90"}  # a placeholder of sentences -> a column
 
 
 def honest_did(panel, idata, *, lang) -> tuple[str, str]:
@@ -25,10 +26,13 @@ def honest_did(panel, idata, *, lang) -> tuple[str, str]:
     study = _study(panel, idata)
     if study is None or not study["pre"]:
         return "not possible", _("Fewer than two waves before the projects: how areas part by themselves is unknown.")
-    rows = robust_intervals(panel, idata, relative=(0,), smooth_pp=(0,)).itertuples()
-    plain, line = ({"low": points(row.lower, lang), "high": points(row.upper, lang)} for row in rows)
+    table = robust_intervals(panel, idata, relative=(0,), smooth_pp=(0,))
+    plain, line = ({"low": points(row.lower90, lang), "high": points(row.upper90, lang)} for row in table.itertuples())
     most = honest.breakdown(**study)
-    text = _("Compared wave by wave and without the model's prior, the effect is {low} to {high} points (90 %).")
+    text = _(
+        "Measured from the last wave before the projects alone, and without the model's prior, the effect is {low} to {high} "
+        "points (90 %)."
+    )
     if most == 0:
         finding = _("That leaves room for no change, so there is nothing that diverging trends could overturn.")
     else:
@@ -53,47 +57,71 @@ def event_study(panel, idata) -> pd.DataFrame | None:
     return table[(sd > 0) | (table["event_time"] == -1)].reset_index(drop=True)
 
 
-def robust_intervals(panel, idata, *, relative=(0, 0.5, 1, 1.5, 2), smooth_pp=(0, 0.5, 1, 2)) -> pd.DataFrame | None:
-    """Robust 90 % intervals in pp: kind "relative" (bound Mbar) or "smoothness" (bound M, pp a wave), bound, lower, upper."""
+def robust_intervals(panel, idata, *, relative=None, smooth_pp=(0, 0.5, 1, 1.5, 2)) -> pd.DataFrame | None:
+    """Robust 90 % intervals in pp: group "relative" (bound Mbar) or "smoothness" (bound M, pp a wave), name, bound, ends.
+
+    The largest Mbar that leaves out 0, if any, is among the bounds unless they are given; its name is "breakdown", that of
+    the others the group.
+    """
     study = _study(panel, idata)
     if study is None or not study["pre"]:
         return None
-    share = linear.window_share(linear.summaries(panel))
+    share, most = linear.window_share(linear.summaries(panel)), honest.breakdown(**study)
     logits = [bound / 100 / (share * (1 - share)) for bound in smooth_pp]
     smooth = honest.smoothness(**study, bounds=logits).assign(bound=smooth_pp)
-    table = pd.concat([honest.relative_magnitudes(**study, bounds=relative), smooth], ignore_index=True)
-    return table.assign(**{name: linear.as_points(table[name], share=share) for name in ("lower", "upper")})
+    first = honest.relative_magnitudes(
+        **study, bounds=sorted({0, 0.5, 1, 1.5, 2, most}) if relative is None else relative
+    )
+    table = pd.concat([first, smooth], ignore_index=True).rename(columns={"kind": "group"})
+    found = (table["group"] == "relative") & (table["bound"] == most) & (most > 0)
+    table.insert(1, "name", table["group"].mask(found, "breakdown"))
+    for end in ("lower", "upper"):
+        table[f"{end}90"] = linear.as_points(table.pop(end), share=share)
+    return table
 
 
 def placebo_date(panel, idata, *, lang) -> tuple[str, str]:
     """The effect had projects begun at the last wave before their announcement; warns when beyond chance (5 %)."""
     _ = translator(lang).gettext
-    data = linear.summaries(panel)
-    free, window = data["free"], np.zeros_like(data["free"])
-    for area in np.flatnonzero(data["treated"] & (free.sum(1) > 1)):
-        window[area, np.flatnonzero(free[area])[-1]] = True
-    effect, error = linear.effect_of(data, free=free & ~window, window=window, **linear.shocks(idata))
-    if not np.isfinite(effect):
+    table = placebo_dates(panel, idata).set_index("name")
+    if table.empty:
         return "not possible", _("Fewer than two waves before the projects: there is no earlier date to try.")
+    row = table.loc["one wave earlier"]
     text = _(
         "Had the projects begun one wave earlier, before there was any, their effect would be {mean} points (90 % interval "
         "{low} to {high})."
-    ).format(**_told(data, effect, error, lang))
-    if abs(effect) > Z95 * error:
+    ).format(**{key: points(row[name], lang) for key, name in ENDS.items()})
+    if abs(row["ratio"]) > Z95:
         return "warn", text + " " + _("Something else moved these areas, and part of the effect may be that.")
     return "pass", text + " " + _("That is none beyond chance, as it should be.")
+
+
+def placebo_dates(panel, idata) -> pd.DataFrame:
+    """The imputed effect in pp for the "actual dates" and "one wave earlier": name, mean, lower90, upper90, ratio to its error.
+
+    Empty where no area was asked in two waves before.
+    """
+    data, shocks = linear.summaries(panel), linear.shocks(idata)
+    free, earlier = data["free"], np.zeros_like(data["free"])
+    for area in np.flatnonzero(data["treated"] & (free.sum(1) > 1)):
+        earlier[area, np.flatnonzero(free[area])[-1]] = True
+    rows = []
+    for name, window in (("actual dates", data["window"]), ("one wave earlier", earlier)):
+        effect, error = linear.effect_of(data, free=free & ~window, window=window, **shocks)
+        if np.isfinite(effect):
+            rows.append({"name": name, **_ends(data, effect, error), "ratio": effect / error})
+    return pd.DataFrame(rows if len(rows) == 2 else [], columns=["name", *ENDS.values(), "ratio"])
 
 
 def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
     """How many assignments of the projects to areas show as much; warns when over 10 % do and the interval leaves out 0."""
     _ = translator(lang).gettext
     table = placebo_effects(panel, idata)
-    if len(table) < FEWEST or not table["actual"].any():
+    if table.empty:
         return "not possible", _("There are too few other ways to choose areas for these projects to compare with.")
-    ratio = table["ratio"].abs()
-    share = float((ratio >= ratio[table["actual"]].iloc[0] - 1e-9).mean())
+    share = float(table["as_large"].mean())
     text = _(
-        "Of {n} ways to choose the project areas by lot, {share} show an effect this large, against its margin of error."
+        "Of {n} ways to choose the project areas by lot, {share} show at least as large a rise or fall for its margin of error."
     ).format(n=number(len(table), lang, 0), share=percent(share, lang))
     if share > 0.1 and (att["lower90"] > 0 or att["upper90"] < 0):
         return "warn", text + " " + _("Judged by that alone, chance could have made it.")
@@ -101,11 +129,12 @@ def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
 
 
 def placebo_effects(panel, idata, *, seed=0) -> pd.DataFrame:
-    """The imputed effect for assignments of whole exposure rows to areas: effect (pp), ratio to its error, actual (once).
+    """The imputed effect for assignments of whole exposure rows to areas: mean (pp), ratio to its error, actual (once), as_large.
 
     Every distinct assignment where there are at most `EXACT`, else the actual one and `AT_RANDOM` drawn ones. Those
-    whose effect cannot be known are left out. The ratio makes areas with few answers weigh no more than they tell
-    (MacKinnon and Webb 2020, Journal of Econometrics 218).
+    whose effect cannot be known are left out; none is given where fewer than `FEWEST` are left, or the actual one is not.
+    The ratio makes areas with few answers weigh no more than they tell (MacKinnon and Webb 2020, Journal of Econometrics
+    218); `as_large` says that it is at least as far from 0 as the actual one's.
     """
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     begun, window = _begun(panel), panel["window"].any("project").transpose("area", "wave").values
@@ -116,36 +145,41 @@ def placebo_effects(panel, idata, *, seed=0) -> pd.DataFrame:
     found = [linear.effect_of(data, free=row[:, 0], window=row[:, 1], **shocks) for row in exposed]
     effect, error = np.transpose(found)
     effects = linear.as_points(effect, share=linear.window_share(data))
-    table = pd.DataFrame({"effect": effects, "ratio": effect / error, "actual": np.arange(len(drawn)) == 0})
-    return table[np.isfinite(table["ratio"])].reset_index(drop=True)
+    table = pd.DataFrame({"mean": effects, "ratio": effect / error, "actual": np.arange(len(drawn)) == 0})
+    table["as_large"] = table["ratio"].abs() >= abs(table["ratio"][0]) - 1e-9
+    table = table[np.isfinite(table["ratio"])].reset_index(drop=True)
+    return table if len(table) >= FEWEST and table["actual"].any() else table[:0]
 
 
 def leave_one_out(panel, idata, *, lang) -> tuple[str, str]:
     """How far the effect moves without each comparison area; warns, and names it, when one moves it by the minimum."""
     _ = translator(lang).gettext
     table = without_each(panel, idata)
-    if len(table) < 3:
+    if table.empty:
         return "not possible", _("With fewer than three comparison areas none can be left out.")
-    whole = table.attrs["effect"]
-    worst = table.loc[(table["effect"] - whole).abs().idxmax()]
-    low, high = points(table["effect"].min(), lang), points(table["effect"].max(), lang)
+    whole, table = table["mean"].iloc[0], table[1:]
+    worst = table.loc[(table["mean"] - whole).abs().idxmax()]
+    low, high = points(table["mean"].min(), lang), points(table["mean"].max(), lang)
     text = _("Without one comparison area at a time, the effect is {low} to {high} points (with all of them {all}).")
     text = text.format(low=low, high=high, all=points(whole, lang))
-    if abs(worst["effect"] - whole) <= panel.attrs["minimum_pp"]:
+    if abs(worst["mean"] - whole) <= panel.attrs["minimum_pp"]:
         return "pass", text
     one = _("It leans on one area, {name}: look there for something of its own.")
     return "warn", text + " " + one.format(name=worst["name"])
 
 
 def without_each(panel, idata) -> pd.DataFrame:
-    """The imputed effect in pp without each comparison area: area, name, effect; `attrs["effect"]` is that of all."""
+    """The imputed effect in pp with all areas (first row, no area) and without each comparison area: area, name, mean.
+
+    Empty where fewer than three can be left out.
+    """
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     others, index = np.flatnonzero(~data["treated"] & data["free"].any(1)), np.arange(panel.sizes["area"])
     found = [linear.both_scales(linear.rows(data, index != area), **shocks)[1] for area in others]
     names = {"area": panel["area"].values[others], "name": panel["area_name"].values[others]}
-    table = pd.DataFrame(names | {"effect": np.array(found, float)}).dropna(ignore_index=True)
-    table.attrs["effect"] = linear.both_scales(data, **shocks)[1]
-    return table
+    table = pd.DataFrame(names | {"mean": np.array(found, float)}).dropna()
+    whole = pd.DataFrame({"area": [""], "name": "all areas", "mean": linear.both_scales(data, **shocks)[1]})
+    return pd.concat([whole, table] if len(table) > 2 else [whole[:0]], ignore_index=True)
 
 
 def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
@@ -174,10 +208,10 @@ def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
         return "not possible", _("Too few answers beside project areas to see whether anything spills over.")
     change = _(
         "Comparison areas beside project areas changed by {mean} points (90 % interval {low} to {high}) against the rest."
-    ).format(**_told(data, effect, error, lang))
+    ).format(**{key: points(value, lang) for key, value in zip(ENDS, _ends(data, effect, error).values(), strict=True)})
     size = abs(linear.as_points(effect, share=linear.window_share(data)))
     if size <= panel.attrs["minimum_pp"] or abs(effect) <= Z95 * error:
-        return "pass", change + " " + _("No sign that the projects reach, or push trouble, next door.")
+        return "pass", change + " " + _("No sign beyond chance that the projects reach, or push trouble, next door.")
     if effect < 0:
         return "warn", change + " " + _("If the projects did that, the comparison hides part of their fall.")
     return "warn", change + " " + _("If trouble moved there, the comparison makes a fall look larger than it is.")
@@ -191,10 +225,10 @@ def _begun(panel):
     return panel["design"].sum("effect").transpose("area", "wave").values > 0
 
 
-def _told(data, effect, error, lang) -> dict[str, str]:
-    share = linear.window_share(data)
-    ends = {"mean": effect, "low": effect - Z90 * error, "high": effect + Z90 * error}
-    return {name: points(linear.as_points(value, share=share), lang) for name, value in ends.items()}
+def _ends(data, effect, error) -> dict[str, float]:
+    """Estimate and 90 % interval in pp of an effect on the logit."""
+    share, z = linear.window_share(data), (0, -Z90, Z90)
+    return {name: linear.as_points(effect + k * error, share=share) for name, k in zip(ENDS.values(), z, strict=True)}
 
 
 def _assignments(kind, rng) -> list[np.ndarray]:

@@ -42,7 +42,7 @@ def html(frame: pd.DataFrame, caption: str) -> HTML:
 
 
 def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str = "") -> str:
-    """Title of a table, and on a second line who was asked, when, how many, and a `note`."""
+    """Title of a table or name of a check, and on a second line who was asked, when, how many, and a `note`."""
     _ = translator(lang).gettext
     title = {
         "city": _("What the files hold"),
@@ -61,7 +61,9 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
         "checks": _("Checks"),
         "parameters": _("Main parameters, logit scale"),
         "provenance": _("Provenance"),
-    }[name]
+        "other ways": _("The same question asked in other ways, in percentage points"),
+        "assumptions": _("The effect if what had to be assumed were otherwise, in percentage points"),
+    }.get(name, check_label(name, lang=lang))
     if panel is None:
         return f"{title}\n{note}"
     treated, waves = int(panel["treated"].sum()), panel["wave"].to_numpy().astype(str)
@@ -117,8 +119,8 @@ def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd
         {
             heads.get(estimand, _("project")): [subjects[estimand](row) for _index, row in rows.iterrows()],
             _("points"): [points(value, lang) for value in rows["mean"]],
-            _("50 % interval"): _ranges(rows, "50", lang),
-            _("90 % interval"): _ranges(rows, "90", lang),
+            _("50 % interval"): ranges(rows, "50", lang),
+            _("90 % interval"): ranges(rows, "90", lang),
             _("chance of a fall"): [_chance(value, lang) for value in rows["p_fall"]],
             _("chance of a fall beyond the minimum"): [_chance(value, lang) for value in rows["p_fall_minimum"]],
             _("chance of a rise"): [_chance(value, lang) for value in rows["p_rise"]],
@@ -137,7 +139,7 @@ def event_study_note(projects: int, treated_areas: int, *, lang: str) -> str:
     return _("Later points rest on fewer projects: those that started last have not been followed as long.")
 
 
-def _ranges(rows: pd.DataFrame, level: str, lang: str) -> list[str]:
+def ranges(rows: pd.DataFrame, level: str, lang: str) -> list[str]:
     _ = translator(lang).gettext
     pattern = _("{low} to {high}")
     return [
