@@ -279,16 +279,18 @@ def _mean_change(panel, draws, where, removed, above=None) -> xr.DataArray:
 def _level(panel, draws, where, removed, above=None) -> xr.DataArray:
     """P(answer >= `above`) in percent with `removed` taken out of the linear predictor; dims (chain, draw)."""
     area, wave, weight = _cells(panel, where)
-    eta = (draws["latent"] - removed).isel(area=area, wave=wave)
+    eta = draws["latent"].isel(area=area, wave=wave) - removed.isel(area=area, wave=wave)
     unsafe = panel.attrs["unsafe_index"]
     if above is not None and above != unsafe:
         eta = eta - draws["cut"].isel(threshold=above - 1)
+    eta = eta.transpose("chain", "draw", "cell")
     if "strata" not in draws:
         return 100 * (expit(eta) * weight).sum("cell")
-    composition = panel["population"].isel(area=area)
-    composition = composition / composition.sum("stratum")
-    total = 0.0
-    for stratum in panel["stratum"].values:  # one stratum at a time keeps a large city in memory
-        share = expit(eta + draws["strata"].sel(stratum=stratum))
-        total = total + (share * weight * composition.sel(stratum=stratum)).sum("cell")
-    return 100 * total
+    residents = panel["population"].isel(area=area).transpose("cell", "stratum").values
+    mix = residents / residents.sum(1, keepdims=True) * weight.values[:, None]
+    shift = draws["strata"].sel(stratum=panel["stratum"].values).transpose("chain", "draw", "stratum").values
+    # One stratum at a time keeps a large city in memory; plain arrays, because this is where estimands spend their time.
+    total = sum(expit(eta.values + shift[..., s, None]) @ mix[:, s] for s in range(mix.shape[1]))
+    return xr.DataArray(
+        100 * total, dims=("chain", "draw"), coords={d: eta[d] for d in ("chain", "draw") if d in eta.coords}
+    )
