@@ -36,7 +36,8 @@ def att_by(panel, draws, by) -> xr.DataArray:
     """
     window = panel["window"].any("project")
     if by == "project":
-        parts = {p: _project(panel, draws, p, panel["window"].sel(project=p)) for p in panel["project"].values}
+        inside = {p: panel["window"].sel(project=p) for p in panel["project"].values}
+        parts = {p: _mean_change(panel, draws, inside[p], _removed(panel, draws, p)) for p in inside}
     elif by == "area":
         areas = [a for a in panel["area"].values if bool(window.sel(area=a).any())]
         removed = _removed(panel, draws)
@@ -47,9 +48,8 @@ def att_by(panel, draws, by) -> xr.DataArray:
     elif by == "category":
         removed = _removed(panel, draws)
         shift = [_mean_change(panel, draws, window, removed, above=k) for k in range(1, panel.sizes["category"])]
-        edges = [xr.zeros_like(shift[0]), *shift, xr.zeros_like(shift[0])]
-        levels = panel["category"].values
-        parts = {level: edges[k] - edges[k + 1] for k, level in enumerate(levels)}
+        edges = [0 * shift[0], *shift, 0 * shift[0]]
+        parts = {level: edges[k] - edges[k + 1] for k, level in enumerate(panel["category"].values)}
     else:
         raise ValueError(f"by {by!r}: allowed are project, area, event_time, category")
     return xr.concat(list(parts.values()), dim=pd.Index(list(parts), name=by), coords="minimal", compat="override")
@@ -62,16 +62,15 @@ def latent_att(panel, draws, project=None) -> xr.DataArray:
     return (_removed(panel, draws, project).isel(area=area, wave=wave) * weight).sum("cell")
 
 
-def summarise(draws, *, minimum_pp=np.nan) -> dict:
+def summarise(draws, *, minimum_pp=np.nan) -> dict[str, float]:
     """Mean, sd, 50 % and 90 % equal-tailed intervals, and the chances of a fall, a worthwhile fall and a rise."""
-    x = draws.stack(sample=("chain", "draw")).transpose(..., "sample").values
-    known = np.isfinite(minimum_pp)
-    return {
-        "mean": x.mean(-1), "sd": x.std(-1),
-        **{name: np.quantile(x, q, axis=-1) for name, q in QUANTILES.items()},
-        "p_fall": (x < 0).mean(-1), "p_fall_minimum": (x < -minimum_pp).mean(-1) if known else np.full(x.shape[:-1], np.nan),
-        "p_rise": (x > 0).mean(-1),
-    }  # fmt: skip
+    x = draws.values
+    found = {"mean": x.mean(), "sd": x.std(), **{name: np.quantile(x, q) for name, q in QUANTILES.items()}}
+    found |= {
+        "p_fall": (x < 0).mean(),
+        "p_fall_minimum": (x < -minimum_pp).mean() if np.isfinite(minimum_pp) else np.nan,
+    }
+    return {name: float(value) for name, value in (found | {"p_rise": (x > 0).mean()}).items()}
 
 
 def effects_table(panel, idata) -> pd.DataFrame:
@@ -86,22 +85,14 @@ def prior_effects(panel, idata) -> pd.DataFrame:
 
 def prior_draws(panel, idata) -> xr.Dataset:
     """Draws in which the effects come from their prior and all else, the world without projects, from the posterior."""
-    posterior = idata["posterior"].to_dataset()
-    without = posterior["latent"] - _removed(panel, posterior)
-    flat = without.stack(sample=("chain", "draw")).transpose("sample", "area", "wave").values
-    delta = idata["prior"]["delta"].values.reshape(-1, panel.sizes["effect"])
-    pick = np.random.default_rng(0).integers(0, len(flat), len(delta))
-    added = np.einsum("se,awe->saw", delta, panel["design"].transpose("area", "wave", "effect").values)
-    coords = {"area": panel["area"].values, "wave": panel["wave"].values, "effect": panel["effect"].values}
-    made = {
-        "latent": (("chain", "draw", "area", "wave"), (flat[pick] + added)[None]),
-        "delta": (("chain", "draw", "effect"), delta[None]),
-    }
-    for name in set(posterior) & {"strata", "cut"}:
-        coords |= {d: posterior[d].values for d in posterior[name].dims[2:]}
-        values = posterior[name].stack(sample=("chain", "draw")).transpose("sample", ...)
-        made[name] = (("chain", "draw", *values.dims[1:]), values.values[pick][None])
-    return xr.Dataset(made, coords=coords)
+    posterior, delta = idata["posterior"].to_dataset(), idata["prior"]["delta"]
+    world = posterior[[name for name in ("latent", "strata", "cut") if name in posterior]]
+    world["latent"] = posterior["latent"] - _removed(panel, posterior)
+    flat = lambda x: x.drop_vars(("chain", "draw"), errors="ignore").stack(sample=("chain", "draw"), create_index=False)
+    world, delta = flat(world), flat(delta)
+    pick = np.random.default_rng(0).integers(0, world.sizes["sample"], delta.sizes["sample"])
+    made = world.isel(sample=pick).assign(delta=delta).rename(sample="draw").expand_dims("chain")
+    return made.assign(latent=made["latent"] + _removed(panel, made))
 
 
 def trends(panel, idata) -> pd.DataFrame:
@@ -124,9 +115,9 @@ def trends(panel, idata) -> pd.DataFrame:
                 share = float((100 * seen * residents).sum() / residents.sum())
                 rows.append(base | {"series": "observed", "mean": share})
             at = here & (panel["wave"] == wave)
-            rows.append(base | {"series": "modelled"} | _interval(_level(panel, draws, at, 0 * removed)))
+            rows.append(base | {"series": "modelled"} | summarise(_level(panel, draws, at, 0 * removed)))
             if group == "treated":
-                rows.append(base | {"series": "without"} | _interval(_level(panel, draws, at, removed)))
+                rows.append(base | {"series": "without"} | summarise(_level(panel, draws, at, removed)))
     order = ["group", "series", "wave", "year", "mean", "lower50", "upper50", "lower90", "upper90"]
     return pd.DataFrame(rows).reindex(columns=order)
 
@@ -135,21 +126,13 @@ def evaluate_verdict_inputs(panel, idata, *, lang) -> dict:
     """What the verdict reads: `att`, `by_project` (summaries with the chances of a worthwhile rise and of no
     worthwhile change, also under the other prior where it was fitted, and the prior sd), and `needed`."""
     draws, prior = idata["posterior"].to_dataset(), prior_draws(panel, idata)
-    other = idata["other_prior"].to_dataset() if "other_prior" in idata.children else {}
-    minimum = float(panel.attrs["minimum_pp"])
-    own = dict(zip(panel["project"].values, project_minimum(panel), strict=True))
-    projects, prior_projects = att_by(panel, draws, "project"), att_by(panel, prior, "project")
+    other = [idata["other_prior"].to_dataset()] if "other_prior" in idata.children else []
+    whole = [att(panel, draws), att(panel, prior), *(x["att"] for x in other)]
+    parts = [*(att_by(panel, x, "project") for x in (draws, prior)), *(x["att_by_project"] for x in other)]
+    minimum, projects = project_minimum(panel), enumerate(panel["project"].values)
     inputs = {
-        "att": _inputs(att(panel, draws), att(panel, prior), minimum, other.get("att")),
-        "by_project": {
-            p: _inputs(
-                projects.sel(project=p),
-                prior_projects.sel(project=p),
-                own[p],
-                other["att_by_project"].sel(project=p) if other else None,
-            )
-            for p in panel["project"].values
-        },
+        "att": _inputs(*whole, minimum=panel.attrs["minimum_pp"]),
+        "by_project": {p: _inputs(*(x.isel(project=k) for x in parts), minimum=minimum[k]) for k, p in projects},
     }
     return inputs | {"needed": needed(panel, inputs["att"], lang=lang)}
 
@@ -200,9 +183,8 @@ def needed(panel, summary, *, lang) -> str:
     )
 
 
-def _inputs(draws, prior, minimum, other) -> dict:
-    summary = {name: float(value) for name, value in summarise(draws, minimum_pp=minimum).items()}
-    summary["p_rise_minimum"] = float((draws > minimum).mean())
+def _inputs(draws, prior, other=None, *, minimum) -> dict[str, float]:
+    summary = summarise(draws, minimum_pp=minimum) | {"p_rise_minimum": float((draws > minimum).mean())}
     summary["p_within_minimum"] = float((abs(draws) < minimum).mean())
     if other is not None:
         summary["p_within_minimum_wide"] = float((abs(other) < minimum).mean())
@@ -224,14 +206,7 @@ def _table(panel, draws, by) -> pd.DataFrame:
                 latent = summarise(latent_att(panel, draws, key))
                 rows.append({"estimand": "att_by_project", dim: key, "scale": "latent"} | latent)
     table = pd.DataFrame(rows).reindex(columns=COLUMNS).assign(item=panel.attrs["item"])
-    table["event_time"] = table["event_time"].astype("Int64")
-    numbers = COLUMNS[COLUMNS.index("mean") :]
-    return table.assign(**{name: table[name].astype(float) for name in numbers})
-
-
-def _interval(draws) -> dict:
-    summary = summarise(draws)
-    return {name: float(summary[name]) for name in ("mean", *QUANTILES)}
+    return table.astype({"event_time": "Int64"})
 
 
 def _removed(panel, draws, project=None) -> xr.DataArray:
@@ -243,10 +218,6 @@ def _removed(panel, draws, project=None) -> xr.DataArray:
     return xr.dot(draws["delta"].drop_vars("effect"), design.drop_vars("effect"), dim="effect")
 
 
-def _project(panel, draws, project, cells) -> xr.DataArray:
-    return _mean_change(panel, draws, cells, _removed(panel, draws, project))
-
-
 def _event(panel, draws, time) -> xr.DataArray:
     """Change at one event time: projects in turn, weighted by the residents of their areas."""
     at = (panel["event_time"] == time) & (panel["exposure"] > 0)
@@ -256,7 +227,7 @@ def _event(panel, draws, time) -> xr.DataArray:
         cells = at.sel(project=project)
         if bool(cells.any()):
             size = float((residents * cells.any("wave")).sum())
-            total = total + size * _project(panel, draws, project, cells)
+            total = total + size * _mean_change(panel, draws, cells, _removed(panel, draws, project))
             weight += size
     return total / weight
 
@@ -267,8 +238,7 @@ def _cells(panel, where):
     area, wave = np.nonzero(chosen)
     residents = panel["population"].sum("stratum").values
     weight = (residents / np.maximum(chosen.sum(1), 1))[area]
-    as_cell = [xr.DataArray(x, dims="cell") for x in (area, wave, weight / weight.sum())]
-    return as_cell
+    return [xr.DataArray(x, dims="cell") for x in (area, wave, weight / weight.sum())]
 
 
 def _mean_change(panel, draws, where, removed, above=None) -> xr.DataArray:
@@ -280,8 +250,7 @@ def _level(panel, draws, where, removed, above=None) -> xr.DataArray:
     """P(answer >= `above`) in percent with `removed` taken out of the linear predictor; dims (chain, draw)."""
     area, wave, weight = _cells(panel, where)
     eta = draws["latent"].isel(area=area, wave=wave) - removed.isel(area=area, wave=wave)
-    unsafe = panel.attrs["unsafe_index"]
-    if above is not None and above != unsafe:
+    if above not in (None, panel.attrs["unsafe_index"]):
         eta = eta - draws["cut"].isel(threshold=above - 1)
     eta = eta.transpose("chain", "draw", "cell")
     if "strata" not in draws:
