@@ -23,8 +23,8 @@ def test_without_the_variable_the_root_is_the_folder_of_this_checkout(monkeypatc
 
 def test_a_relative_path_means_the_same_from_any_working_folder(root, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    assert paths.resolve("data/raw") == root / "data" / "raw" == paths.raw_dir()
-    assert paths.resolve("data/../reports") == paths.reports_dir()
+    assert paths.resolve("data/raw") == root / "data" / "raw"
+    assert paths.resolve("data/../reports") == root / "reports"
 
 
 def test_relative_is_the_inverse_of_resolve_inside_the_project(root):

@@ -215,7 +215,7 @@ def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Pa
 
     city.json holds the data hash and is written last, so a folder whose hash is right is complete.
     """
-    folder = Path(folder) if folder else paths.processed_dir() / city.city
+    folder = Path(folder) if folder else paths.resolve("data/processed") / city.city
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "city.json").unlink(missing_ok=True)
     for table in schema.TABLES:

@@ -3,16 +3,29 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from workbench.errors import ParameterError, SchemaError, nearest
 from workbench.paths import relative, resolve, validate_name
 
+
+class Refusing(TyperGroup):
+    """Commands that end a refusal of input with its message and exit code 2, without a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ParameterError, SchemaError) as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(2) from None
+
+
 app = typer.Typer(
+    cls=Refusing,
     help="Did local social-cohesion projects shift how unsafe residents feel? "
     "From a city's own survey files to a verdict a council can read.",
     epilog="Start with: workbench cities, then workbench check CITY, then workbench evaluate CITY.",
@@ -28,16 +41,6 @@ City = Annotated[str, typer.Argument(help="Name of the city's folder, as `workbe
 EVALUATION = "notebooks/03-evaluate-projects.ipynb"
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn a refusal of input into its message and exit code 2, without a traceback."""
-    try:
-        yield
-    except (ParameterError, SchemaError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
-
-
 def _progress() -> Callable[[str], None]:
     """Return a function that prints a line with the seconds since now; to stderr, so that results can be piped."""
     start = time.monotonic()
@@ -47,26 +50,24 @@ def _progress() -> Callable[[str], None]:
 @app.command()
 def cities(raw: Raw = "data/raw") -> None:
     """List the cities there are data for."""
-    with _refusals():
-        from workbench.cities import list_cities
+    from workbench.cities import list_cities
 
-        table = list_cities(resolve(raw))
-        empty = f"No city in {relative(raw)}: a city is a folder with a city.toml."
-        print(empty if table.empty else table.to_string(index=False))
+    table = list_cities(resolve(raw))
+    empty = f"No city in {relative(raw)}: a city is a folder with a city.toml."
+    print(empty if table.empty else table.to_string(index=False))
 
 
 @app.command()
 def check(city: City, raw: Raw = "data/raw") -> None:
     """Say what a city's files hold, or list every fault."""
-    with _refusals():
-        from workbench.cities import load_city
+    from workbench.cities import load_city
 
-        found = load_city(validate_name(city, "city"), raw=resolve(raw))
-        for label, value in _contents(found):
-            print(f"{label + ':':<13} {value}")
-        for notice in found.notices:
-            print(f"notice: {notice}")
-        print("The files keep to the contract.")
+    found = load_city(validate_name(city, "city"), raw=resolve(raw))
+    for label, value in _contents(found):
+        print(f"{label + ':':<13} {value}")
+    for notice in found.notices:
+        print(f"notice: {notice}")
+    print("The files keep to the contract.")
 
 
 def _contents(city: Any) -> Iterator[tuple[str, str]]:
@@ -122,37 +123,29 @@ def evaluate(
     Ends with 0 when there is a verdict, whatever it is ("cannot tell" included), 1 when the evaluation failed or
     was blocked by a check, and 2 when the data or parameters were refused; then nothing is written.
     """
-    say = _progress()
-    target = out or f"reports/{city}"
+    say, target = _progress(), out or f"reports/{city}"
+    from workbench import parameters, runs
+    from workbench.cities import write_processed
+
+    given = {"city": validate_name(city, "city"), "raw": raw, "out": target}
     options = {"item": item, "projects": ";".join(project or ()) or None, "comparison": comparison}
     options |= {"checks": checks, "lang": lang}
-    with _refusals():
-        from workbench import parameters, runs
-        from workbench.cities import write_processed
-
-        given = {"city": validate_name(city, "city"), "raw": raw, "out": target}
-        given |= {name: value for name, value in options.items() if value is not None}
-        for name, value in _pairs(parameter or ()):
-            if name in given:
-                raise ParameterError(f"parameter {name!r} is given twice; leave out -p {name}=...")
-            given[name] = value
-        say("checking the files")
-        values = parameters.validate_parameters(EVALUATION, given)
-        checked, panel = _check_evaluation(values)
-        status = runs.run_notebook(EVALUATION, given, out=target, data_hash=checked.data_hash, say=say)
-        # Only now: a folder for the report that cannot be written is refused above, and then nothing may be left.
-        write_processed(checked, panel=panel)
-    _print_outcome(status, resolve(target))
-    raise typer.Exit(0 if status["state"] == "done" else 1)
-
-
-def _pairs(parameters: list[str] | tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield name and value of each `-p NAME=VALUE`."""
-    for text in parameters:
+    given |= {name: value for name, value in options.items() if value is not None}
+    for text in parameter or ():
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise ParameterError(f"-p {text!r}: write NAME=VALUE")
-        yield name.strip(), value
+        if name.strip() in given:
+            raise ParameterError(f"parameter {name.strip()!r} is given twice; leave out -p {name.strip()}=...")
+        given[name.strip()] = value
+    say("checking the files")
+    values = parameters.validate_parameters(EVALUATION, given)
+    checked, panel = _check_evaluation(values)
+    status = runs.run_notebook(EVALUATION, given, out=target, data_hash=checked.data_hash, say=say)
+    # Only now: a folder for the report that cannot be written is refused above, and then nothing may be left.
+    write_processed(checked, panel=panel)
+    _print_outcome(status, resolve(target))
+    raise typer.Exit(0 if status["state"] == "done" else 1)
 
 
 def _check_evaluation(values: dict[str, Any]) -> tuple[Any, Any]:
@@ -200,27 +193,11 @@ def simulate(
     ] = False,
 ) -> None:
     """Make a city with a known true effect."""
-    with _refusals():
-        folder = resolve(out)
-        validate_name(folder.name, "the city folder")
-        from workbench.simulate import simulate_city
+    options = locals() | {"out": resolve(out)}
+    validate_name(options["out"].name, "the city folder")
+    from workbench.simulate import simulate_city
 
-        simulate_city(
-            folder,
-            areas=areas,
-            treated=treated,
-            waves=waves,
-            respondents=respondents,
-            projects=projects,
-            effect_pp=effect_pp,
-            baseline_unsafe=baseline_unsafe,
-            baseline_gap_pp=baseline_gap_pp,
-            trend=trend,
-            shock_sd=shock_sd,
-            shock_rho=shock_rho,
-            seed=seed,
-            shares=shares,
-        )
+    simulate_city(**options)
     print(f"Made {out}, with its truth in truth.json.")
 
 
@@ -234,25 +211,22 @@ def import_layout(
     ] = None,
 ) -> None:
     """Make a city folder from published files."""
-    with _refusals():
-        import importlib
-        import pkgutil
+    import importlib
+    import pkgutil
 
-        from workbench import sources
+    from workbench import sources
 
-        layouts = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
-        if layout not in layouts:
-            raise ParameterError(
-                f"layout {layout!r} is unknown{nearest(layout, layouts)} (known: {', '.join(layouts)})"
-            )
-        folder = resolve(out)
-        validate_name(folder.name, "the city folder")
-        missing = [file for file in [*files, *filter(None, [projects])] if not resolve(file).is_file()]
-        if missing:
-            raise ParameterError("\n".join(f"no file {file}" for file in missing))
-        module = importlib.import_module(f"workbench.sources.{layout}")
-        chosen = resolve(projects) if projects else None
-        module.import_files([resolve(file) for file in files], out=folder, projects=chosen)
+    layouts = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
+    if layout not in layouts:
+        raise ParameterError(f"layout {layout!r} is unknown{nearest(layout, layouts)} (known: {', '.join(layouts)})")
+    folder = resolve(out)
+    validate_name(folder.name, "the city folder")
+    missing = [file for file in [*files, *filter(None, [projects])] if not resolve(file).is_file()]
+    if missing:
+        raise ParameterError("\n".join(f"no file {file}" for file in missing))
+    module = importlib.import_module(f"workbench.sources.{layout}")
+    chosen = resolve(projects) if projects else None
+    module.import_files([resolve(file) for file in files], out=folder, projects=chosen)
     print(f"Made {out}. Next: workbench check {folder.name}")
 
 

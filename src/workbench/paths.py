@@ -42,21 +42,6 @@ def relative(path: str | os.PathLike[str]) -> str:
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else whole.name
 
 
-def raw_dir() -> Path:
-    """Return data/raw, where cities put their own files; no program of ours edits it."""
-    return project_root() / "data" / "raw"
-
-
-def processed_dir() -> Path:
-    """Return data/processed, which can always be rebuilt."""
-    return project_root() / "data" / "processed"
-
-
-def reports_dir() -> Path:
-    """Return reports, the folder of finished evaluations."""
-    return project_root() / "reports"
-
-
 def redactor(folders: Mapping[str, str]) -> Callable[[str], str]:
     """Return a function that takes this machine's folders out of a text, tracebacks included.
 

@@ -46,12 +46,7 @@ def code_hash() -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of python, of the packages that compute, and of the workbench itself."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "absent"
+    found = {"python": platform.python_version()} | {package: metadata.version(package) for package in PACKAGES}
     return found | {"workbench": workbench.__version__}
 
 
@@ -78,15 +73,9 @@ def write_json(path: str | os.PathLike[str], content: object) -> Path:
 
 
 def _plain(value: object) -> object:
-    """Turn numpy and pandas scalars, arrays, paths and dates into what JSON knows."""
+    """Turn numpy scalars and arrays into what JSON knows."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if isinstance(value, os.PathLike):
-        return paths.relative(value)
-    if isinstance(value, (tuple, set, frozenset)):
-        return sorted(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 

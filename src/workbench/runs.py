@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from workbench import provenance
 from workbench.errors import ParameterError
 from workbench.parameters import notebook_parameters, validate_parameters
@@ -55,13 +57,15 @@ def run_notebook(
     status |= {"hashes": hashes, "started": _now(), "finished": None}
     work = _work_folder(target)
     try:
-        private = redactor(_shown_folders(work, target, values))
+        shown = {str(work): relative(target), str(target): relative(target)}
+        private = redactor(shown | {str(resolve(raw)): relative(raw) for raw in [values.get("raw")] if raw})
         failure = _execute(source, values, work=work, say=say)
-        nb = _clean_notebook(work / "notebook.ipynb", private)
-        result = _clean_result(work / "result.json", private)
-        failure = _render(nb, work, values=values, result=result, say=say) or failure
+        _clean(work / "notebook.ipynb", private)
+        result = _clean(work / "result.json", private)
+        failure = _render(work, lang=values.get("lang") or "en", result=result, say=say) or failure
         status |= _outcome(private(failure) if failure else None, result)
-        status["hashes"]["posterior"] = _file_hash(work / "posterior.nc")
+        draws = work / "posterior.nc"
+        hashes["posterior"] = hashlib.sha256(draws.read_bytes()).hexdigest() if draws.is_file() else None
         status |= {"files": sorted(file.name for file in work.iterdir() if file.is_file()), "finished": _now()}
         _publish(work, target, status)
     finally:
@@ -81,23 +85,13 @@ def _work_folder(target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(f".{target.name}.*.part"):
-            if not _alive(int(left.name.split(".")[-2].split("-")[0])):
+            if not psutil.pid_exists(int(left.name.split(".")[-2].split("-")[0])):
                 shutil.rmtree(left, ignore_errors=True)
         work = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
         work.mkdir()
     except OSError as error:
         raise ParameterError(f"out: cannot write beside {target.name} ({error.strerror})") from None
     return work
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[[str], None]) -> str | None:
@@ -169,18 +163,10 @@ def _kernel_manager() -> type:
     return OwnKernel
 
 
-def _shown_folders(work: Path, target: Path, values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the folders of this run that a kernel had to know in full, with what to show instead."""
-    shown = {str(work): relative(target), str(target): relative(target)}
-    return shown | ({str(resolve(values["raw"])): relative(values["raw"])} if values.get("raw") else {})
-
-
-def _clean_notebook(path: Path, private: Callable[[str], str]) -> Any:
-    """Take this machine's folders out of an executed notebook, write it back and return it; None if there is none."""
-    import nbformat
-
+def _clean(path: Path, private: Callable[[str], str]) -> dict[str, Any]:
+    """Take this machine's folders out of a JSON file and return what it then holds; {} if there is none."""
     if not path.is_file():
-        return None
+        return {}
 
     def cleaned(value: Any, key: str = "") -> Any:
         if isinstance(value, str):
@@ -189,34 +175,26 @@ def _clean_notebook(path: Path, private: Callable[[str], str]) -> Any:
             return [cleaned(each, key) for each in value]
         return {name: cleaned(each, name) for name, each in value.items()} if isinstance(value, dict) else value
 
-    content = cleaned(json.loads(path.read_text(encoding="utf-8")))
-    provenance.write_json(path, content)
-    return nbformat.read(path, as_version=4)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if (clean := cleaned(content)) != content:
+        provenance.write_json(path, clean)
+    return clean
 
 
-def _clean_result(path: Path, private: Callable[[str], str]) -> dict[str, Any]:
-    """Return result.json without this machine's folders, or {} for a notebook that writes none."""
-    if not path.is_file():
-        return {}
-    text = path.read_text(encoding="utf-8")
-    if (clean := private(text)) != text:
-        provenance.write_text(path, clean)
-    return json.loads(clean)
-
-
-def _render(
-    nb: Any, work: Path, *, values: Mapping[str, Any], result: Mapping[str, Any], say: Callable[[str], None]
-) -> str | None:
-    """Write work/report.html; return None, or in words why it could not be made."""
-    if nb is None:
+def _render(work: Path, *, lang: str, result: Mapping[str, Any], say: Callable[[str], None]) -> str | None:
+    """Write work/report.html, where there is a notebook; return None, or in words why it could not be made."""
+    if not (work / "notebook.ipynb").is_file():
         return None
+    import nbformat
+
     from workbench import report
 
     say("writing the report")
+    nb = nbformat.read(work / "notebook.ipynb", as_version=4)
     headings = (re.match(r"# +(.+)", cell.source) for cell in nb.cells if cell.cell_type == "markdown")
     title = result.get("sentence") or next((found[1] for found in headings if found), work.stem)
     try:
-        provenance.write_text(work / "report.html", report.render(nb, lang=values.get("lang") or "en", title=title))
+        provenance.write_text(work / "report.html", report.render(nb, lang=lang, title=title))
     except Exception as error:  # noqa: BLE001 whatever went wrong in rendering, the draws are worth keeping
         return f"the report could not be made: {type(error).__name__}: {error}"
     return None
@@ -244,11 +222,6 @@ def _publish(work: Path, target: Path, status: dict[str, Any]) -> None:
         if name == Path(name).name:
             (target / name).unlink(missing_ok=True)
     provenance.write_json(record, status)
-
-
-def _file_hash(path: Path) -> str | None:
-    """Return the plain sha256 of a file, as sha256sum prints it, or None when there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _now() -> str:
