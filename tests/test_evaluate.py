@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from workbench import runs
 from workbench.simulate import simulate_city
 
 pytestmark = pytest.mark.slow
@@ -232,6 +233,24 @@ def test_a_break_in_some_areas_blocks_and_a_report_says_so(blocked):
     assert {file.name for file in blocked.folder.iterdir()} == FILES
     assert html.escape(result["sentence"], quote=False) in (blocked.folder / "report.html").read_text(encoding="utf-8")
     assert "blocked: " in blocked.error
+
+
+def test_the_sensitivity_notebook_runs_beside_an_evaluation_and_leaves_it_alone(done, project, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_ROOT", str(project))
+    before = {file.name: file.read_bytes() for file in done.folder.iterdir()}
+    few = {"city": "town", "chains": 2, "draws": 40, "tune": 60, "seed": 5}
+    notebook = project / "notebooks" / "04-check-sensitivity.ipynb"
+    status = runs.run_notebook(notebook, few, out=project / "reports" / "town-sensitivity")
+    folder = project / "reports" / "town-sensitivity"
+    # So few draws have not settled, and a page whose verdict is blocked says so.
+    assert (status["state"], status["files"]) == ("done", ["notebook.ipynb", "report.html", "sensitivity.csv"])
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "No verdict" in page and "Blocked: a check failed" in page and "Simulated city" in page
+    alts = re.findall(r'<img\b[^>]*alt="([^"]*)"', page)
+    assert len(alts) == 6 and all("simulated" in alt and re.search(r"\d", alt) for alt in alts)
+    table = pd.read_csv(folder / "sensitivity.csv")
+    assert set(table["picture"]) >= {"leads", "bounds", "placebo date", "placebo areas", "leave one out", "other ways"}
+    assert {file.name: file.read_bytes() for file in done.folder.iterdir()} == before
 
 
 def test_a_refusal_touches_nothing(done, project):

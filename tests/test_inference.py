@@ -72,6 +72,7 @@ def test_with_three_waves_the_shock_correlation_is_shown_at_three_values(three_w
     attrs = three_waves[2].attrs
     means = [attrs[f"att_{label}"] for label in ("rho_0", "rho_05", "rho_09")]
     assert len(set(means)) == 3 and all(-12 < m < -4 for m in means)
+    assert attrs["att_rho_0_lower90"] < means[0] < attrs["att_rho_0_upper90"]
 
 
 @pytest.mark.slow

@@ -25,9 +25,15 @@ def source(cell: dict) -> str:
     return "".join(cell["source"])
 
 
-def test_the_three_notebooks_of_the_main_path_are_there():
+def test_the_four_notebooks_of_the_main_path_are_there():
     names = {path.stem for path in NOTEBOOKS}
-    assert {"01-check-city", "02-describe-insecurity", "03-evaluate-projects"} <= names
+    assert {"01-check-city", "02-describe-insecurity", "03-evaluate-projects", "04-check-sensitivity"} <= names
+
+
+def test_the_same_parameter_is_written_the_same_way_in_the_two_that_fit():
+    fields = [parameters.notebook_parameters(path).model_fields for path in NOTEBOOKS if path.stem[:2] in ("03", "04")]
+    defaults = [{name: field.default for name, field in of.items() if name != "checks"} for of in fields]
+    assert defaults[0] == defaults[1] and list(fields[0]) == list(fields[1])
 
 
 def test_no_output_is_kept(notebook):

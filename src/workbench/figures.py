@@ -288,6 +288,8 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
     rows = effects.query("estimand == 'att_by_event_time' & scale == 'pp'") if "estimand" in effects else effects
     rows = rows.assign(event_time=rows["event_time"].astype(int)).sort_values("event_time")
     _gridlines(ax)
+    if rows["event_time"].min() < 0:
+        ax.axvline(-0.5, color=GREY, lw=1, ls=":")
     zero_and_minimum(ax, minimum_pp, vertical=False)
     for row in rows.itertuples():
         x, (mark, colour) = row.event_time, ("o", BLUE) if row.event_time >= 0 else ("s", GREY)

@@ -150,6 +150,13 @@ def warning(result: dict, *, lang: str) -> HTML:
     return HTML(f'<p class="banner">{escape(text)}</p>' if result["verdict"] == "blocked" else "")
 
 
+def headline(result: dict, *, lang: str) -> HTML:
+    """The sentence of `verdict` for a notebook that examines it, and that the city is simulated if it is."""
+    note = translator(lang).gettext("Simulated city: every number on this page is invented to show the report.")
+    note = f'<p class="sim">{escape(note)}</p>' if result["simulated"] else ""
+    return HTML(f'<div class="page-one">{note}<blockquote><b>{escape(result["sentence"])}</b></blockquote></div>')
+
+
 # --- HTML -------------------------------------------------------------------------------------------------------------
 
 

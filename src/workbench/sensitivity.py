@@ -60,8 +60,8 @@ def event_study(panel, idata) -> pd.DataFrame | None:
 def robust_intervals(panel, idata, *, relative=None, smooth_pp=(0, 0.5, 1, 1.5, 2)) -> pd.DataFrame | None:
     """Robust 90 % intervals in pp: group "relative" (bound Mbar) or "smoothness" (bound M, pp a wave), name, bound, ends.
 
-    The largest Mbar that leaves out 0, if any, is among the bounds unless they are given; its name is "breakdown", that of
-    the others the group.
+    The largest Mbar that leaves out 0, if any, is among the bounds unless they are given. Names are "breakdown" for that
+    one, "parallel" and "straight" for bounds of 0, else the group.
     """
     study = _study(panel, idata)
     if study is None or not study["pre"]:
@@ -74,7 +74,8 @@ def robust_intervals(panel, idata, *, relative=None, smooth_pp=(0, 0.5, 1, 1.5, 
     )
     table = pd.concat([first, smooth], ignore_index=True).rename(columns={"kind": "group"})
     found = (table["group"] == "relative") & (table["bound"] == most) & (most > 0)
-    table.insert(1, "name", table["group"].mask(found, "breakdown"))
+    names, plain = table["group"].mask(found, "breakdown"), {"relative": "parallel", "smoothness": "straight"}
+    table.insert(1, "name", names.mask(table["bound"] == 0, table["group"].map(plain)))
     for end in ("lower", "upper"):
         table[f"{end}90"] = linear.as_points(table.pop(end), share=share)
     return table
@@ -169,15 +170,14 @@ def leave_one_out(panel, idata, *, lang) -> tuple[str, str]:
 
 
 def without_each(panel, idata) -> pd.DataFrame:
-    """The imputed effect in pp with all areas (first row, no area) and without each comparison area: area, name, mean.
-
-    Empty where fewer than three can be left out.
+    """The imputed effect in pp with all areas (first row, no area) and without each comparison area, in order: area, name,
+    mean. Empty where fewer than three can be left out.
     """
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     others, index = np.flatnonzero(~data["treated"] & data["free"].any(1)), np.arange(panel.sizes["area"])
     found = [linear.both_scales(linear.rows(data, index != area), **shocks)[1] for area in others]
     names = {"area": panel["area"].values[others], "name": panel["area_name"].values[others]}
-    table = pd.DataFrame(names | {"mean": np.array(found, float)}).dropna()
+    table = pd.DataFrame(names | {"mean": np.array(found, float)}).dropna().sort_values("mean", kind="stable")
     whole = pd.DataFrame({"area": [""], "name": "all areas", "mean": linear.both_scales(data, **shocks)[1]})
     return pd.concat([whole, table] if len(table) > 2 else [whole[:0]], ignore_index=True)
 
