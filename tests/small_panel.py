@@ -77,6 +77,7 @@ def city(made, *, notices=(), assignment=None, neighbours=None, **waves):
     if neighbours is not None:
         places["neighbours"] = neighbours
     table = pd.DataFrame({"wave": made["wave"].values, "known_break": False, "break_areas": ""})
+    table = table.assign(mode="", questionnaire_version="")
     areas = made["area"].values[made["treated"].values]
     projects = pd.DataFrame({"project": "p", "area": areas})
     if assignment is not None:

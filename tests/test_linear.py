@@ -13,9 +13,13 @@ def equal_errors(used):
     return linear.precision(np.ones(used.shape), used, year=np.arange(used.shape[1] * 1.0), **NO_SHOCK)
 
 
+def gap(data):
+    return np.subtract(*linear.both_scales(data, **NO_SHOCK))
+
+
 def test_two_areas_and_two_waves_give_the_difference_in_differences():
     y, free = np.array([[10.0, 16.0], [20.0, 22.0]]), np.array([[True, False], [True, True]])
-    found = linear.imputed_effect(y, equal_errors(free), window=~free, residents=np.ones(2))
+    found, _error = linear.imputed(y, equal_errors(free), window=~free, residents=np.ones(2))
     assert found == pytest.approx((16 - 10) - (22 - 20))
 
 
@@ -24,7 +28,7 @@ def test_staggered_starts_with_unequal_effects_are_recovered_and_weighted_by_res
     y = np.array([[4.0], [7.0], [1.0]]) + np.array([0.0, 2.0, 5.0])
     y[0, 1:] += [4.0, 6.0]  # mean 5 in an area of one resident
     y[1, 2] += 1.0  # 1 in an area of three
-    found = linear.imputed_effect(y, equal_errors(free), window=~free, residents=np.array([1.0, 3.0, 9.0]))
+    found, _error = linear.imputed(y, equal_errors(free), window=~free, residents=np.array([1.0, 3.0, 9.0]))
     assert found == pytest.approx((1 * 5 + 3 * 1) / 4)
 
 
@@ -32,7 +36,8 @@ def test_a_wave_without_comparison_is_left_out_of_the_effect():
     free = np.array([[1, 0, 0], [1, 1, 0]], bool)
     y = np.array([[1.0, 4.0, 90.0], [0.0, 1.0, 50.0]])
     window = np.array([[0, 1, 1], [0, 0, 0]], bool)
-    assert linear.imputed_effect(y, equal_errors(free), window=window, residents=np.ones(2)) == pytest.approx(2.0)
+    found, _error = linear.imputed(y, equal_errors(free), window=window, residents=np.ones(2))
+    assert found == pytest.approx(2.0)
 
 
 def test_the_effect_and_its_error_where_other_cells_are_taken_as_free_are_those_of_paper():
@@ -88,14 +93,14 @@ def test_both_scales_agree_with_the_formula_in_the_smallest_case():
 
 def test_the_jackknife_is_zero_for_identical_areas_and_that_of_paper_otherwise():
     alike = linear.summaries(panel([[50, 40], [50, 40], [10, 8], [10, 8]], treated=(0, 1)))
-    assert linear.sd_of_difference(alike, **NO_SHOCK) == pytest.approx(0.0, abs=1e-9)
+    assert linear.sd_by_areas(alike, gap) == pytest.approx(0.0, abs=1e-9)
     data = linear.summaries(panel([[30, 26], [34, 22], [20, 21], [22, 18]], treated=(0, 1), n=200))
     gaps = []
     for out in range(4):
         rest = {name: v if name == "year" else np.delete(v, out, axis=0) for name, v in data.items()}
-        gaps.append(np.subtract(*linear.both_scales(rest, **NO_SHOCK)))
+        gaps.append(gap(rest))
     by_hand = np.sqrt(3 / 4 * np.sum((np.array(gaps) - np.mean(gaps)) ** 2))
-    assert linear.sd_of_difference(data, **NO_SHOCK) == pytest.approx(by_hand)
+    assert linear.sd_by_areas(data, gap) == pytest.approx(by_hand)
 
 
 def test_a_lone_treated_area_is_played_by_each_comparison_area():
@@ -103,7 +108,7 @@ def test_a_lone_treated_area_is_played_by_each_comparison_area():
     played = linear.placebo(data, 2)
     assert played["free"].tolist() == [[True, True, True], [True, True, False]]
     assert played["window"].tolist() == [[False, False, False], [False, False, True]]
-    assert linear.sd_of_difference(data, **NO_SHOCK) > 0
+    assert linear.sd_by_areas(data, gap) > 0
 
 
 def test_shrinkage_of_the_working_response_is_undone():

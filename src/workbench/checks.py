@@ -190,7 +190,8 @@ def linear_scale(panel, idata, att, *, lang) -> tuple[str, str]:
         return "not possible", _(
             "The published classes do not give the share that feels unsafe before and after: no comparison of scales."
         )
-    gap, sd = abs(on_percent - on_logit), linear.sd_of_difference(data, **shocks)
+    difference = lambda part: np.subtract(*linear.both_scales(part, **shocks))
+    gap, sd = abs(on_percent - on_logit), linear.sd_by_areas(data, difference)
     text = _(
         "Without the model and its prior: {percentages} points by comparing percentages, {logit} on the model's scale; this "
         "report says {effect}."

@@ -78,24 +78,18 @@ def breaks(city, panel) -> dict[str, np.ndarray]:
 
     A break is declared (`known_break`, `break_areas`) or seen as a change of mode or questionnaire since the wave before.
     """
-    areas, found = panel["area"].values, {}
-    texts = ["mode", "questionnaire_version", "break_areas"]
-    table = city.waves.assign(**city.waves.reindex(columns=texts).astype(object).fillna(""))
-    here = table["wave"].isin(panel["wave"].values).to_numpy()
-    for at in range(1, len(table)):
-        row, before = table.iloc[at], table.iloc[at - 1]
-        changed = any(
-            row[name] and before[name] and str(row[name]).casefold() != str(before[name]).casefold()
-            for name in ("mode", "questionnaire_version")
-        )
-        broken = row["known_break"] or row["break_areas"] or changed
-        if not (broken and here[:at].any() and here[at:].any()):
+    table, areas, found = city.waves, panel["area"].values, {}
+    said = table[["mode", "questionnaire_version"]].apply(lambda text: text.str.casefold())
+    changed = (said.ne(said.shift()) & said.ne("") & said.shift().ne("")).any(axis=1)
+    inside = table["wave"].isin(panel["wave"].values).to_numpy()
+    for at in np.flatnonzero(table["known_break"] | table["break_areas"].ne("") | changed):
+        if not (inside[:at].any() and inside[at:].any()):
             continue
-        only = [area.strip() for area in row["break_areas"].split(";") if area.strip()]
+        only = [area.strip() for area in table["break_areas"].iloc[at].split(";") if area.strip()]
         hit = np.isin(areas, only) if only else np.ones(len(areas), bool)
-        wave = str(table["wave"].iloc[at + here[at:].argmax()])
+        wave = str(table["wave"].iloc[at + inside[at:].argmax()])
         if hit.any():
-            found[wave] = found.get(wave, np.zeros(len(areas), bool)) | hit
+            found[wave] = found.get(wave, False) | hit
     return found
 
 
@@ -193,29 +187,23 @@ def composition(panel, posterior, *, lang) -> tuple[str, str]:
     far = [level for level, (size, _ratio) in shifts.items() if abs(size) > OTHERS and chance[level] < OTHERS_CHANCE]
     most = min(far or shifts, key=chance.get)
     if far:
-        status, text = (
-            "fail",
-            _(
-                "Other people were asked than before: compared with the other areas, the share of {level} among those who "
-                "answered in project areas moved by {shift} points, so that before and after cannot be compared."
-            ),
+        status = "fail"
+        text = _(
+            "Other people were asked than before: compared with the other areas, the share of {level} among those who "
+            "answered in project areas moved by {shift} points, so that before and after cannot be compared."
         )
     elif chance[most] < SHIFTED_CHANCE:
-        status, text = (
-            "warn",
-            _(
-                "Compared with the other areas, the share of {level} among those who answered in project areas moved by {shift} "
-                "points, more than chance explains; left alone that would change the share unsafe by {change} points, but the "
-                "model allows for it."
-            ),
+        status = "warn"
+        text = _(
+            "Compared with the other areas, the share of {level} among those who answered in project areas moved by {shift} "
+            "points, more than chance explains; left alone that would change the share unsafe by {change} points, but the "
+            "model allows for it."
         )
     else:
-        status, text = (
-            "pass",
-            _(
-                "As far as can be told, the same kinds of people answered before and after: compared with the other areas, no "
-                "share moved by more than chance explains (most: {level}, {shift} points)."
-            ),
+        status = "pass"
+        text = _(
+            "As far as can be told, the same kinds of people answered before and after: compared with the other areas, no "
+            "share moved by more than chance explains (most: {level}, {shift} points)."
         )
     change = 0.0
     if "strata" in posterior:

@@ -74,14 +74,10 @@ def precision(information, used, *, year, sd_shock, rho) -> np.ndarray:
     return np.where(both, np.linalg.inv(np.where(both, errors, np.eye(len(year)))), 0.0)
 
 
-def imputed_effect(y, inverse, *, window, residents) -> float:
-    """Mean of observed minus counterfactual over `window`: areas by residents, an area's waves alike; NaN if none."""
-    return imputed(y, inverse, window=window, residents=residents)[0]
-
-
 def imputed(y, inverse, *, window, residents, errors=None) -> tuple[float, float]:
-    """The same with its standard error, where `errors` (area, wave, wave) are told.
+    """Mean of observed minus counterfactual over `window`: areas by residents, an area's waves alike; NaN if none.
 
+    And its standard error, where `errors` (area, wave, wave) are told.
     The counterfactual is area + wave as the used cells have it; window cells for which they cannot say are left out.
     """
     part, within = _swept(inverse)
@@ -124,14 +120,10 @@ def both_scales(data, *, sd_shock, rho) -> tuple[float, float]:
     """The imputed effect on percentages and on the logit, both in pp, the latter at the observed share in the window."""
     inverse = precision(data["information"], data["free"], year=data["year"], sd_shock=sd_shock, rho=rho)
     weigh = {"window": data["window"], "residents": data["residents"]}
-    percent = imputed_effect(data["percent"], _without(inverse, data["percent"]), **weigh)
-    latent = imputed_effect(data["latent"], inverse, **weigh)
+    told = np.isfinite(data["percent"])
+    percent = imputed(data["percent"], inverse * told[:, :, None] * told[:, None, :], **weigh)[0]
+    latent = imputed(data["latent"], inverse, **weigh)[0]
     return percent, float(as_points(latent, share=window_share(data)))
-
-
-def sd_of_difference(data, *, sd_shock, rho) -> float:
-    """Standard deviation of percentages minus logit, in pp; see `sd_by_areas`."""
-    return sd_by_areas(data, lambda part: np.subtract(*both_scales(part, sd_shock=sd_shock, rho=rho)))
 
 
 def sd_by_areas(data, figure, *, most=24):
@@ -141,15 +133,16 @@ def sd_by_areas(data, figure, *, most=24):
     """
     acting = data["window"].any(1)
     order = np.argsort(~acting, kind="stable")
-    if acting.sum() > 1:
-        sets = [order[k::most] for k in range(min(most, len(order)))]
-        found = np.array([figure(rows(data, ~np.isin(np.arange(len(order)), out))) for out in sets])
-        found = found[np.isfinite(found).reshape(len(found), -1).all(1)]
-        return np.sqrt((len(found) - 1) * found.var(0)) if len(found) > 1 else np.nan
-    others = order[1:]
-    found = np.array([figure(placebo(data, area)) for area in others[:: -(-len(others) // most) or 1]])
+    lone, number = acting.sum() < 2, len(order)
+    if lone:
+        parts = (placebo(data, area) for area in order[1 :: -(-(number - 1) // most) or 1])
+    else:
+        parts = (rows(data, ~np.isin(np.arange(number), order[k::most])) for k in range(min(most, number)))
+    found = np.array([figure(part) for part in parts])
     found = found[np.isfinite(found).reshape(len(found), -1).all(1)]
-    return np.sqrt(np.mean(found**2, axis=0)) if len(found) > 1 else np.nan
+    if len(found) < 2:
+        return np.nan
+    return np.sqrt(np.mean(found**2, axis=0) if lone else (len(found) - 1) * found.var(0))
 
 
 def placebo(data, area) -> dict[str, np.ndarray]:
@@ -216,12 +209,6 @@ def _swept(inverse) -> tuple[np.ndarray, np.ndarray]:
     total = row.sum(1)
     part = np.divide(row, total[:, None], out=np.zeros_like(row), where=total[:, None] > 0)
     return part, inverse - total[:, None, None] * part[:, :, None] * part[:, None, :]
-
-
-def _without(inverse, y):
-    """The precision with cells that have no outcome left out."""
-    seen = np.isfinite(y)
-    return inverse * seen[:, :, None] * seen[:, None, :]
 
 
 def _mean(values, *, window, residents) -> float:

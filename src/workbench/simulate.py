@@ -83,11 +83,8 @@ def draw_city(
     method assumes none). The world depends on the seed but not on `respondents` or `shares`.
     Raises ParameterError, all faults at once.
     """
-    options = {
-        "areas": areas, "treated": treated, "waves": waves, "respondents": respondents, "projects": projects,
-        "effect_pp": effect_pp, "baseline_unsafe": baseline_unsafe, "baseline_gap_pp": baseline_gap_pp,
-        "trend": trend, "shock_sd": shock_sd, "shock_rho": shock_rho, "seed": seed, "shares": bool(shares),
-    } | ({"area_drift": area_drift} if area_drift else {})  # fmt: skip
+    options = {name: value for name, value in locals().items() if name not in ("city", "name", "area_drift")}
+    options |= {"area_drift": area_drift} if area_drift else {}
     _check(options)
     seeds = np.random.SeedSequence(seed).spawn(3)
     world = draw_world(options, seeds[0])
@@ -308,7 +305,8 @@ def _project(k) -> tuple[str, str, str]:
 
 def _check(options) -> None:
     """Refuse impossible options, all in one ParameterError."""
-    if faults := [f"{k} is {v!r}; allowed: a number" for k, v in options.items() if not _is_number(v)]:
+    odd = {name: value for name, value in options.items() if not isinstance(value, Real) or not np.isfinite(value)}
+    if faults := [f"{name} is {value!r}; allowed: a number" for name, value in odd.items()]:
         raise ParameterError("\n".join(faults))
     whole = {
         "areas": (2, 2000), "treated": (1, options["areas"] - 1), "projects": (1, options["treated"]), "waves": (3, 40),
@@ -324,7 +322,3 @@ def _check(options) -> None:
         faults.append(f"baseline_gap_pp puts treated areas at {start:.3g} % in wave 1; allowed: 0.5 to 95 %")
     if faults:
         raise ParameterError("\n".join(faults))
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, Real) and bool(np.isfinite(value))
