@@ -18,7 +18,8 @@ FILE = Path(__file__).with_name("calibration.csv")
 
 def load_record() -> pd.DataFrame:
     """The record as a table, one row per setting; empty before the first calibration."""
-    return pd.read_csv(FILE, keep_default_na=True) if FILE.is_file() else pd.DataFrame()
+    # One set is called "null", which pandas would read as missing.
+    return pd.read_csv(FILE, keep_default_na=False, na_values=[""]) if FILE.is_file() else pd.DataFrame()
 
 
 def nearest(panel, record, *, effect) -> pd.Series | None:
