@@ -74,27 +74,19 @@ def answer_shares(panel) -> pd.DataFrame:
 
     A wave has rows for the answers that it published: classes that it lumps together have one row.
     """
-    rows = []
+    lower, upper, rows = panel["lower"].values, panel["upper"].values, []
+    covers = (lower[:, None] <= lower) & (upper[:, None] >= upper)
     for group, keep in (("treated", panel["treated"].values), ("comparison", ~panel["treated"].values)):
-        counts = panel["counts"].isel(area=keep).sum(("area", "stratum"))
-        for wave in counts["wave"].values:
-            count, year = counts.sel(wave=wave).values, float(panel["year"].sel(wave=wave))
-            if count.sum() == 0:
-                continue
-            for k, p in enumerate(count / count.sum()):
-                if p == 0 and not _listed(panel, k, count):
-                    continue
-                spread = 1.645 * np.sqrt(p * (1 - p) / count.sum())
-                bounds = [100 * max(p - spread, 0), 100 * min(p + spread, 1)]
-                rows.append([group, wave, year, str(panel["answer"].values[k]), 100 * p, *bounds])
+        count = panel["counts"].isel(area=keep).sum(("area", "stratum")).values
+        given, total = count > 0, count.sum(1)
+        # One category that nobody gave was still an answer, unless another one of that wave covers it.
+        listed = given | ((lower == upper) & ~(given @ covers) & (total > 0)[:, None])
+        for w, k in np.argwhere(listed):
+            p, wave = count[w, k] / total[w], panel["wave"].values[w]
+            spread = 1.645 * np.sqrt(p * (1 - p) / total[w])
+            bounds = [100 * max(p - spread, 0), 100 * min(p + spread, 1)]
+            rows.append([group, wave, panel["year"].values[w], str(panel["answer"].values[k]), 100 * p, *bounds])
     return pd.DataFrame(rows, columns=["group", "wave", "year", "answer", "share", "lower90", "upper90"])
-
-
-def _listed(panel, answer, count) -> bool:
-    """Was this answer, which nobody gave, one category that no other answer of the wave covers?"""
-    lower, upper = panel["lower"].values, panel["upper"].values
-    covered = (lower <= lower[answer]) & (upper >= upper[answer]) & (count > 0)
-    return bool(lower[answer] == upper[answer] and not covered.any())
 
 
 def _choose(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) -> dict:
@@ -231,20 +223,18 @@ def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
     order = {"announced": -1, "stopped": len(waves)}
     pairs = {(projects.index(p), label) for p, label in zip(active["project"], active["label"], strict=True)}
     keys = sorted(pairs, key=lambda key: (key[0], order[key[1]] if key[1] in order else int(key[1])))
-    shape = (len(projects), len(areas), len(waves))
-    exposure, window, event = np.zeros(shape), np.zeros(shape, bool), np.full(shape, -1)
-    design = np.zeros((*shape[1:], len(keys)))
+    grid = pd.MultiIndex.from_product((projects, areas, waves))
+    cells = phases.set_index(["project", "area", "wave"])[["phase", "window", "event_time"]].reindex(grid)
+    by_project = lambda values: (("project", "area", "wave"), values.to_numpy().reshape(len(projects), len(areas), -1))
+    design = np.zeros((len(areas), len(waves), len(keys)))
     for row in active.itertuples():
-        at = projects.index(row.project), areas.index(row.area), waves.index(row.wave)
-        exposure[at], window[at], event[at] = row.phase == "running", row.window, row.event_time
-        design[at[1], at[2], keys.index((at[0], row.label))] = 1.0
+        design[areas.index(row.area), waves.index(row.wave), keys.index((projects.index(row.project), row.label))] = 1.0
     start = active.groupby("area")["position"].min().reindex(areas)
     date, table = _middle(city, waves), city.areas.set_index("area").loc[areas]
     rows = city.projects[city.projects["area"].isin(areas)].groupby("project")
-    about = rows[["name", "min_worthwhile_pp", "start"]].agg(
-        {"name": "first", "min_worthwhile_pp": "first", "start": "min"}
-    )
-    about = about.loc[projects]
+    about = rows.agg(name=("name", "first"), minimum=("min_worthwhile_pp", "first"), start=("start", "min")).loc[
+        projects
+    ]
     return xr.Dataset(
         {
             "counts": counts.drop_vars(["lower", "upper", "respondents"]),
@@ -253,14 +243,14 @@ def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
             "population": residents(city, counts),
             "treated": ("area", start.notna().to_numpy()),
             "cohort": ("area", ["never" if np.isnan(s) else f"from {waves[int(s)]}" for s in start]),
-            "exposure": (("project", "area", "wave"), exposure),
-            "event_time": (("project", "area", "wave"), event),
-            "window": (("project", "area", "wave"), window),
+            "exposure": by_project(cells["phase"].eq("running").astype(float)),
+            "event_time": by_project(cells["event_time"].fillna(-1).astype(int)),
+            "window": by_project(cells["window"].eq(True)),
             "design": (("area", "wave", "effect"), design),
             "effect_project": ("effect", [p for p, _ in keys]),
             "effect_pooled": ("effect", [label.isdigit() for _, label in keys]),
             "year": ("wave", (date.dt.year + (date.dt.day_of_year - 1) / 365.25).to_numpy(float)),
-            "project_minimum": ("project", about["min_worthwhile_pp"].to_numpy(float)),
+            "project_minimum": ("project", about["minimum"].to_numpy(float)),
         },
         coords={
             "area": areas, "wave": waves, "project": projects,
