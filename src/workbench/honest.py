@@ -33,8 +33,9 @@ def event_study(panel, *, sd_shock, rho) -> dict | None:
     stopped and unknown waves have coefficient, variance and weight 0. None where the effect is unknown.
     """
     data = linear.summaries(panel)
-    begun = panel["design"].sum("effect").transpose("area", "wave").values > 0
-    state = begun + 1 * panel["exposure"].any("project").transpose("area", "wave").values  # 1 announced, 2 running
+    state = (
+        data["begun"] + 1 * panel["exposure"].any("project").transpose("area", "wave").values
+    )  # 1 announced, 2 running
     seen, treated = np.isfinite(data["latent"]), np.flatnonzero(data["treated"])
     columns, about = [], []
     _patterns, cohort = np.unique(state[treated], axis=0, return_inverse=True)

@@ -19,19 +19,20 @@ def summaries(panel) -> dict[str, np.ndarray]:
     """What the regressions read, by name; (area, wave) unless said otherwise.
 
     `latent` (logit, NaN without answers), `percent` unsafe (NaN where answers straddle the cut), `information`,
-    `free` (answers, and no project yet), `window`, `treated` (area), `residents` (area), `year` (wave).
+    `begun` (announced or later), `free` (answers, and no project yet), `window`, `treated` (area), `residents` (area), `year` (wave).
     """
     latent, information = working_response(panel)
     counts = panel["counts"].sum(("stratum", "answer")).transpose("area", "wave").values
     seen = counts > 0
-    free = panel["design"].sum("effect").transpose("area", "wave").values == 0
+    begun = panel["design"].sum("effect").transpose("area", "wave").values > 0
     # The working response is shrunk by a N(0, 1) prior to keep 0 % and 100 % finite; here that would be a bias.
     latent = np.where(seen, latent * (1 + 1 / np.where(seen, information, np.inf)), np.nan)
     return {
         "latent": latent,
         "percent": 100 * panel["share_unsafe"].transpose("area", "wave").values,
         "information": _smooth(information, counts),
-        "free": free & seen,
+        "begun": begun,
+        "free": ~begun & seen,
         "window": panel["window"].any("project").transpose("area", "wave").values & seen,
         "treated": contrasted(panel),
         "residents": panel["population"].sum("stratum").values,

@@ -7,7 +7,6 @@ tidy frame beside it for a picture.
 """
 
 import math
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -138,8 +137,8 @@ def placebo_effects(panel, idata, *, seed=0) -> pd.DataFrame:
     218); `as_large` says that it is at least as far from 0 as the actual one's.
     """
     data, shocks = linear.summaries(panel), linear.shocks(idata)
-    begun, window = _begun(panel), panel["window"].any("project").transpose("area", "wave").values
-    rows, kind = np.unique(np.stack([~begun, window], axis=1), axis=0, return_inverse=True)
+    window = panel["window"].any("project").transpose("area", "wave").values
+    rows, kind = np.unique(np.stack([~data["begun"], window], axis=1), axis=0, return_inverse=True)
     drawn = _assignments(kind.ravel(), np.random.default_rng(seed))
     drawn = [kind.ravel(), *(other for other in drawn if (other != kind.ravel()).any())]
     exposed = (np.isfinite(data["latent"])[:, None] & rows[order] for order in drawn)
@@ -193,7 +192,7 @@ def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
         return None
     treated, data = panel["treated"].values, linear.summaries(panel)
     running = panel["exposure"].any("project").transpose("area", "wave").values
-    begun = np.maximum.accumulate(beside[:, treated] @ _begun(panel)[treated], axis=1) & ~treated[:, None]
+    begun = np.maximum.accumulate(beside[:, treated] @ data["begun"][treated], axis=1) & ~treated[:, None]
     near = begun.any(1)
     if not near.any():
         return "pass", _("No comparison area lies beside a project area: what spills over cannot blur the comparison.")
@@ -221,10 +220,6 @@ def _study(panel, idata):
     return honest.event_study(panel, **linear.shocks(idata))
 
 
-def _begun(panel):
-    return panel["design"].sum("effect").transpose("area", "wave").values > 0
-
-
 def _ends(data, effect, error) -> dict[str, float]:
     """Estimate and 90 % interval in pp of an effect on the logit."""
     share, z = linear.window_share(data), (0, -Z90, Z90)
@@ -236,16 +231,12 @@ def _assignments(kind, rng) -> list[np.ndarray]:
     kinds, sizes = np.unique(kind, return_counts=True)
     if math.factorial(len(kind)) // math.prod(math.factorial(int(size)) for size in sizes) > EXACT:
         return [rng.permutation(kind) for _ in range(AT_RANDOM)]
-    areas, common = np.arange(len(kind)), kinds[sizes.argmax()]
-    made = [np.full(len(kind), common)]
-    for which, size in zip(kinds, sizes, strict=True):
-        if which != common:
-            made = [
-                np.where(np.isin(areas, places), which, base)
-                for base in made
-                for places in combinations(np.flatnonzero(base == common), size)
-            ]
-    return made
+    made = [[]]
+    for _place in kind:
+        made = [
+            [*row, which] for row in made for which, size in zip(kinds, sizes, strict=True) if row.count(which) < size
+        ]
+    return [np.array(row) for row in made]
 
 
 def _beside(city, panel) -> np.ndarray | None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench import cities, paths
-from workbench.errors import ParameterError, nearest
+from workbench import cities
+from workbench.errors import nearest
 from workbench.schema import Faults, Sheet, lines_of
 
 CLASSES = {
@@ -69,8 +69,6 @@ def import_files(files: Sequence[os.PathLike[str] | str], *, out: Path, projects
     Takes any number of the publisher's xlsx files and its long csv. `projects` is copied in as projects.csv once the
     whole city passes. Raises SchemaError with every fault, and then nothing is written.
     """
-    if not files:
-        raise ParameterError("no file to import; allowed: the published xlsx and the long csv of 2023")
     faults = Faults()
     shares = pd.concat([_read(Path(file), faults=faults) for file in files], ignore_index=True)
     doubled = shares[shares.duplicated(["area", "wave", "item", "category"])]
@@ -90,8 +88,6 @@ def import_files(files: Sequence[os.PathLike[str] | str], *, out: Path, projects
         "shares": shares,
     }
     if projects is not None:
-        if not Path(projects).is_file():
-            raise ParameterError(f"no file {paths.relative(projects)} for --projects")
         tables["projects"] = _read_text(Path(projects))  # what is in it is validated with the whole city
     coarse = [NOTES["2023"]] if "2023" in waves else []
     manifest = {
@@ -107,8 +103,6 @@ def import_files(files: Sequence[os.PathLike[str] | str], *, out: Path, projects
 
 def _read(file: Path, *, faults: Faults) -> pd.DataFrame:
     """Return area, wave, item, category, share of one published file."""
-    if not file.is_file():
-        raise ParameterError(f"no file {paths.relative(file)}; allowed: the published xlsx or the long csv of 2023")
     panel = file.suffix.lower() == ".xlsx"
     try:
         if panel:
@@ -177,9 +171,7 @@ def _read_long(file: str, raw: pd.DataFrame, *, faults: Faults) -> pd.DataFrame 
 def _keep_repeated_items(shares: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Leave out items of a single wave when others have more: nothing can be compared with them."""
     waves = shares.groupby("item")["wave"].nunique()
-    if waves.max() == 1:
-        return shares, []
-    once = sorted(waves.index[waves == 1])
+    once = sorted(waves.index[waves == 1]) if waves.max() > 1 else []
     note = [f"{', '.join(once)}: published for one wave only in these files, left out"] if once else []
     return shares[~shares["item"].isin(once)], note
 
