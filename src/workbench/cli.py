@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -63,27 +63,23 @@ def check(city: City, raw: Raw = "data/raw") -> None:
     from workbench.cities import load_city
 
     found = load_city(validate_name(city, "city"), raw=resolve(raw))
-    for label, value in _contents(found):
+    facts = {
+        "city": f"{found.name} ({found.city}){', simulated' if found.simulated else ''}",
+        "areas": len(found.areas),
+    }
+    facts["waves"] = f"{len(found.waves)} ({', '.join(found.waves['wave'])})"
+    if found.respondents is not None:
+        facts["respondents"] = f"{len(found.respondents)}{', weighted' if found.weighted else ''}"
+    if found.shares is not None:
+        facts["shares"] = f"{len(found.shares)} published percentages, no respondents"
+    areas = found.projects.groupby("project").size().items()
+    projects = [f"{project} ({n} area{'s' if n > 1 else ''})" for project, n in areas]
+    facts |= {"items": ", ".join(found.items), "projects": ", ".join(projects) or "none"}
+    for label, value in facts.items():
         print(f"{label + ':':<13} {value}")
     for notice in found.notices:
         print(f"notice: {notice}")
     print("The files keep to the contract.")
-
-
-def _contents(city: Any) -> Iterator[tuple[str, str]]:
-    """Yield what a city's files hold, as label and text."""
-    yield "city", f"{city.name} ({city.city}){', simulated' if city.simulated else ''}"
-    yield "areas", str(len(city.areas))
-    yield "waves", f"{len(city.waves)} ({', '.join(city.waves['wave'])})"
-    if city.respondents is not None:
-        yield "respondents", f"{len(city.respondents)}{', weighted' if city.weighted else ''}"
-    if city.shares is not None:
-        yield "shares", f"{len(city.shares)} published percentages, no respondents"
-    yield "items", ", ".join(city.items)
-    names = [
-        f"{project} ({len(rows)} area{'s' * (len(rows) != 1)})" for project, rows in city.projects.groupby("project")
-    ]
-    yield "projects", ", ".join(names) or "none"
 
 
 @app.command()

@@ -153,16 +153,14 @@ def before(panel) -> tuple[float, float] | None:
     """Percent unsafe in treated areas before and in comparison areas, waves weighted by the treated areas' answers."""
     data = linear.summaries(panel)
     n = panel["counts"].sum(("stratum", "answer")).transpose("area", "wave").values
-    known = data["free"] & np.isfinite(data["percent"])
-    shares, sizes = [], []
-    for group in (data["treated"], ~data["treated"]):
-        weight = np.where(known & group[:, None], n, 0.0)
-        shares.append((weight * np.nan_to_num(data["percent"])).sum(0) / np.maximum(weight.sum(0), 1e-9))
-        sizes.append(weight.sum(0))
-    both = (sizes[0] > 0) & (sizes[1] > 0)
+    known = np.where(data["free"] & np.isfinite(data["percent"]), n, 0.0)
+    weight = np.stack([known * group[:, None] for group in (data["treated"], ~data["treated"])])
+    size = weight.sum(1)
+    both = (size > 0).all(0)
     if not both.any():
         return None
-    return tuple(float(np.average(share[both], weights=sizes[0][both])) for share in shares)
+    share = (weight * np.nan_to_num(data["percent"])).sum(1) / np.maximum(size, 1e-9)
+    return tuple(np.average(share[:, both], axis=1, weights=size[0, both]).tolist())
 
 
 def composition(panel, posterior, *, lang) -> tuple[str, str]:

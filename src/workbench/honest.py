@@ -72,23 +72,23 @@ def event_study(panel, *, sd_shock, rho) -> dict | None:
     return {"beta": rows @ estimate, "covariance": rows @ solved @ rows.T, "pre": pre, "weights": weights}
 
 
-def relative_magnitudes(beta, covariance, *, pre, weights, bounds, level=0.9, seed=0) -> pd.DataFrame:
+def relative_magnitudes(beta, covariance, *, pre, weights, bounds, level=0.9) -> pd.DataFrame:
     """Robust interval of the effect for each Mbar in `bounds`: columns kind, bound, lower, upper. Needs `pre` >= 1."""
-    effect, room = _drawn(beta, covariance, pre=pre, weights=weights, seed=seed)
+    effect, room = _drawn(beta, covariance, pre=pre, weights=weights)
     low, high = (1 - level) / 2, (1 + level) / 2
     rows = [(m, np.quantile(effect - m * room, low), np.quantile(effect + m * room, high)) for m in bounds]
     return pd.DataFrame(rows, columns=["bound", "lower", "upper"]).assign(kind="relative")[COLUMNS]
 
 
-def breakdown(beta, covariance, *, pre, weights, level=0.9, seed=0) -> float:
+def breakdown(beta, covariance, *, pre, weights, level=0.9) -> float:
     """Largest Mbar whose robust interval leaves out 0: 0 where even Mbar = 0 does not, at most `MOST`."""
-    effect, room = _drawn(beta, covariance, pre=pre, weights=weights, seed=seed)
+    effect, room = _drawn(beta, covariance, pre=pre, weights=weights)
     # The end nearest to 0 lies beyond it in a share (1 - level) / 2 of draws just when Mbar is that quantile of the ratio.
     ratio = effect / np.maximum(room, 1e-12)
     return float(np.clip(max(np.quantile(sign * ratio, (1 - level) / 2) for sign in (-1, 1)), 0, MOST))
 
 
-def smoothness(beta, covariance, *, pre, weights, bounds, level=0.9, seed=0) -> pd.DataFrame:
+def smoothness(beta, covariance, *, pre, weights, bounds, level=0.9) -> pd.DataFrame:
     """Robust interval for each M in `bounds` (second differences, on the scale of beta); M = 0 carries a line on.
 
     Second differences before the start are drawn from their Gaussian cut to [-M, M]. Needs `pre` >= 1.
@@ -103,7 +103,7 @@ def smoothness(beta, covariance, *, pre, weights, bounds, level=0.9, seed=0) -> 
     gain = np.linalg.solve(spread[:-1, :-1], spread[:-1, -1])
     sd = np.sqrt(max(spread[-1, -1] - gain @ spread[:-1, -1], 0.0))
     reach = sum(abs(weights[s:] @ (ahead[s:] - s)) for s in range(len(weights)))
-    rng, rows = np.random.default_rng(seed), []
+    rng, rows = np.random.default_rng(0), []
     for m in bounds:
         bends = _boxed(mean[:-1], spread[:-1, :-1], m, rng) if m > 0 and pre > 1 else np.zeros((1, pre - 1))
         centre = mean[-1] + (bends - mean[:-1]) @ gain
@@ -115,9 +115,9 @@ def smoothness(beta, covariance, *, pre, weights, bounds, level=0.9, seed=0) -> 
     return pd.DataFrame(rows, columns=["bound", "lower", "upper"]).assign(kind="smoothness")[COLUMNS]
 
 
-def _drawn(beta, covariance, *, pre, weights, seed):
+def _drawn(beta, covariance, *, pre, weights):
     """Draws of the effect under parallel trends, and of how far it moves for each 1 of Mbar."""
-    drawn = np.random.default_rng(seed).multivariate_normal(beta, covariance, DRAWS, method="eigh")
+    drawn = np.random.default_rng(0).multivariate_normal(beta, covariance, DRAWS, method="eigh")
     steps = np.abs(np.diff(drawn[:, :pre], axis=1, append=0.0)).max(1)
     return drawn[:, pre:] @ weights, steps * np.abs(weights[::-1].cumsum()).sum()
 

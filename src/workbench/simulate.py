@@ -266,11 +266,9 @@ def _population_table(world) -> pd.DataFrame:
 
 
 def _waves_table(world) -> pd.DataFrame:
-    table = pd.DataFrame({"wave": world["wave"].values.astype(object)})
-    for key, day in (("start", "-03-01"), ("end", "-04-30")):
-        table[key] = pd.to_datetime(table["wave"] + day).astype("datetime64[us]")
-    table = table.assign(mode="web and paper", questionnaire_version="1", note="")
-    return schema.with_all_columns(table.assign(known_break=False, break_areas=""), "waves")
+    wave = pd.Series(world["wave"].values.astype(object))
+    table = pd.DataFrame({"wave": wave, "start": wave + "-03-01", "end": wave + "-04-30", "questionnaire_version": "1"})
+    return schema.with_all_columns(table.assign(mode="web and paper", note="", break_areas=""), "waves")
 
 
 def _projects_table(world, rng) -> pd.DataFrame:
@@ -287,8 +285,7 @@ def _projects_table(world, rng) -> pd.DataFrame:
             reached = float(world["population"].sel(area=area)) * rng.uniform(0.03, 0.1)
             cost = 1000.0 * rng.integers(20, 90)
             rows.append(row | {"area": area, "cost_eur": cost, "reached": float(round(reached))})
-    table = schema.with_all_columns(pd.DataFrame(rows).assign(primary_item=ITEM, assignment=""), "projects")
-    return table.astype(dict.fromkeys(("announced", "start", "full", "stop"), "datetime64[us]"))
+    return schema.with_all_columns(pd.DataFrame(rows).assign(primary_item=ITEM, assignment=""), "projects")
 
 
 def _place_names(areas) -> list[str]:
