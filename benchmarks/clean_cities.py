@@ -1,6 +1,7 @@
 """How often each check speaks in simulated cities without a flaw; nothing is sampled.
 
     .venv/bin/python benchmarks/clean_cities.py [CITIES]
+    .venv/bin/python benchmarks/clean_cities.py fits        what stands for the fit, against the fits of the record
 
 So many without an effect and so many with one of -4 pp; 24 areas, 8 treated, 5 waves, 3,000 respondents, seeds from 100,
 every check of `--checks full`. In place of a fit stands M1 with Gaussian answers, whose posterior is known in closed form:
@@ -11,6 +12,7 @@ import sys
 from collections import Counter
 from itertools import product
 
+import calibration
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -120,8 +122,22 @@ def _level(panel):
     return np.kron(between, np.ones_like(waves)) + np.kron(np.ones_like(areas), waves)
 
 
-if __name__ == "__main__":
-    cities, order = int((sys.argv[1:2] or [100])[0]), ("pass", "warn", "fail", "not possible")
+def beside_fits(name):
+    """ATT of one set of the calibration record by its fits and by `draw`: correlation, mean difference and ratio of sd."""
+    fits, rows = pd.read_csv(calibration.RESULTS / f"{name}.csv").set_index("seed"), []
+    for seed in fits.index:
+        panel = calibration.city_of(name, seed)[1]
+        rows.append(estimands.summarise(estimands.att(panel, draw(panel)[0])))
+    ours = pd.DataFrame(rows, index=fits.index).astype(float)
+    more, ratio = (ours["mean"] - fits["mean"]), (ours["sd"] / fits["sd"]).mean()
+    print(
+        f"{name}, {len(fits)} cities: correlation {ours['mean'].corr(fits['mean']):.3f}, difference {more.mean():+.2f} pp "
+        f"(sd {more.std():.2f}), sd of the posterior {ratio:.2f} times that of the fit"
+    )
+
+
+def false_alarms(cities):
+    """Prints how often each check passes, warns and fails in clean cities, and in how many any fails."""
     for effect_pp in (0.0, -4.0):
         seen, blocked = Counter(), 0
         for seed in range(100, 100 + cities):
@@ -130,4 +146,12 @@ if __name__ == "__main__":
             blocked += (table["status"] == "fail").any()
         print(f"effect {effect_pp:+.0f} pp, {cities} cities; any check fails in {blocked}")
         for name in table["name"]:
-            print(f"  {name:22}", *(f"{status} {seen[name, status]:3} " for status in order))
+            print(f"  {name:22}", *(f"{status} {seen[name, status]:3} " for status in ("pass", "warn", "fail")))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["fits"]:
+        for each in ("null", "hard-null"):
+            beside_fits(each)
+    else:
+        false_alarms(int((sys.argv[1:2] or [100])[0]))

@@ -146,7 +146,8 @@ def pre_trends(panel, idata, att, *, lang) -> tuple[str, str]:
     found = linear.pre_trend(data, **linear.shocks(idata))
     if found is None:
         return "not possible", _(
-            "Fewer than two waves before the projects: whether their areas were already moving apart is unknown."
+            "Fewer than two waves before the projects with answers both in their areas and in others: whether these were "
+            "already moving apart is unknown."
         )
     shares = design.before(panel)
     base = logit(np.clip((shares[0] if shares else 100 * _modelled_base(panel, idata)) / 100, 0.001, 0.999))

@@ -24,7 +24,10 @@ def honest_did(panel, idata, *, lang) -> tuple[str, str]:
     _ = translator(lang).gettext
     study = _study(panel, idata)
     if study is None or not study["pre"]:
-        return "not possible", _("Fewer than two waves before the projects: how areas part by themselves is unknown.")
+        return "not possible", _(
+            "Fewer than two waves before the projects with answers both in their areas and in others: how these part by "
+            "themselves is unknown."
+        )
     table = robust_intervals(panel, idata, relative=(0,), smooth_pp=(0,))
     plain, line = ({"low": points(row.lower90, lang), "high": points(row.upper90, lang)} for row in table.itertuples())
     most = honest.breakdown(**study)
