@@ -30,7 +30,6 @@ class City:
     name: str
     language: str
     simulated: bool
-    folder: Path
     notices: tuple[str, ...]
     data_hash: str
     items: tuple[str, ...]
@@ -104,7 +103,6 @@ def read_folder(folder: Path) -> City:
         name=said["name"],
         language=said.get("language", "en"),
         simulated=said.get("simulated", False),
-        folder=folder,
         notices=tuple(dict.fromkeys(notices)),
         data_hash=provenance.hash_files([folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]),
         items=tuple(name for name in ITEMS if name in answers),

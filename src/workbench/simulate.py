@@ -92,7 +92,7 @@ def draw_city(
     name = name or "Simulated city"
     made = City(
         city=city, name=name if "simulated" in name.lower() else f"{name} (simulated)", language="en", simulated=True,
-        folder=Path(city), notices=(NOTE,), data_hash=provenance.hash_parameters(options), items=(ITEM,), weighted=False,
+        notices=(NOTE,), data_hash=provenance.hash_parameters(options), items=(ITEM,), weighted=False,
         respondents=None if shares else rows, shares=_published(rows) if shares else None,
         areas=_areas_table(world), population=None if shares else _population_table(world),
         waves=_waves_table(world), projects=_projects_table(world, np.random.default_rng(seeds[2])),
