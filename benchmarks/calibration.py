@@ -8,7 +8,7 @@ Every city is drawn in memory with its own seed, fitted and checked as `workbenc
 instead of 4 of 1,000, not repeated), and judged. The model is compiled once per set and process; tasks go to a local cluster of distributed, and as
 everything in a task follows from its set and seed, the number of workers changes nothing. Finished cities are kept in
 benchmarks/results/calibration/SET.csv, one row each: a run that was stopped goes on where it was. At the end the record,
-src/workbench/calibration.csv, is made anew from all rows; reports quote it.
+src/workbench/calibration.csv, is made anew from the sets that are complete; reports quote it.
 """
 
 import argparse
@@ -212,6 +212,14 @@ def save(path, rows):
     write_text(path, pd.DataFrame(rows).sort_values("seed").to_csv(index=False, float_format="%.6g"))
 
 
+def finished(name):
+    """Whether a set has all the cities that the record asks for."""
+    import pandas as pd
+
+    file = RESULTS / f"{name}.csv"
+    return file.is_file() and len(pd.read_csv(file)) >= SETS[name][1]
+
+
 def line(name):
     """One setting's line of the record; see workbench.record."""
     import numpy as np
@@ -268,7 +276,7 @@ def main():
 
     names = dict.fromkeys(name for given in chosen.sets for name in NAMED.get(given, (given,)))
     run(names, chosen.cities, chosen.workers)
-    record = pd.DataFrame([line(name) for name in SETS if (RESULTS / f"{name}.csv").is_file()])
+    record = pd.DataFrame([line(name) for name in SETS if finished(name)])
     write_text(FILE, record.to_csv(index=False, float_format="%.4g"))
     with pd.option_context("display.width", 250, "display.max_columns", None, "display.precision", 3):
         print(record.drop(columns=["areas", "treated", "waves", "respondents", "note"]).to_string(index=False))
