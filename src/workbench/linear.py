@@ -106,10 +106,13 @@ def effect_of(data, *, free, window, sd_shock, rho) -> tuple[float, float]:
 
 def window_share(data) -> float:
     """Observed share unsafe (0-1) in the window, by residents; where classes hide it, as the latent index has it."""
-    share = _mean(data["percent"], window=data["window"], residents=data["residents"]) / 100
-    if not np.isfinite(share):
-        share = _mean(expit(data["latent"]), window=data["window"], residents=data["residents"])
-    return float(np.clip(share, 1e-3, 1 - 1e-3))
+    for share in (data["percent"] / 100, expit(data["latent"])):
+        known = data["window"] & np.isfinite(share)
+        areas = known.any(1)
+        if areas.any():
+            mean = np.where(known, share, 0.0)[areas].sum(1) / known[areas].sum(1)
+            return float(np.clip(np.average(mean, weights=data["residents"][areas]), 1e-3, 1 - 1e-3))
+    return np.nan
 
 
 def as_points(latent, *, share):
@@ -210,15 +213,6 @@ def _swept(inverse) -> tuple[np.ndarray, np.ndarray]:
     total = row.sum(1)
     part = np.divide(row, total[:, None], out=np.zeros_like(row), where=total[:, None] > 0)
     return part, inverse - total[:, None, None] * part[:, :, None] * part[:, None, :]
-
-
-def _mean(values, *, window, residents) -> float:
-    known = window & np.isfinite(values)
-    areas = known.any(1)
-    if not areas.any():
-        return np.nan
-    mean = np.where(known, values, 0.0)[areas].sum(1) / known[areas].sum(1)
-    return float(np.average(mean, weights=residents[areas]))
 
 
 def rows(data, keep) -> dict[str, np.ndarray]:
