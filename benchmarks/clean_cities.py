@@ -26,8 +26,10 @@ from workbench.simulate import draw_city
 
 SHOCKS, CORRELATIONS = np.geomspace(0.01, 1.0, 12), (0.1, 0.5, 0.9)
 CHAINS, DRAWS = 4, 500
+ONE_THREAD = threadpool_limits.wrap(limits=1)  # matrices are small: threads on busy cores wait for each other
 
 
+@ONE_THREAD
 def run(city, *, spoil=None) -> pd.DataFrame:
     """Every check of one evaluation of `city`, as `checks.run_checks` gives them; `spoil` changes the draws first."""
     panel = build_panel(city)
@@ -58,7 +60,7 @@ def fitted(panel) -> xr.DataTree:
     return idata
 
 
-@threadpool_limits.wrap(limits=1)  # the matrices are small, and threads on busy cores wait for each other
+@ONE_THREAD
 def draw(panel, *, prior="sceptical", rho=None, factor=1.0, seed=0) -> tuple[xr.Dataset, xr.Dataset]:
     """Independent draws of M1 with each area-wave's answers as one Gaussian (`factor` times as many), and of its prior.
 
