@@ -171,9 +171,7 @@ def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
     if conflict and apart:
         more = _("What one holds possible beforehand matters here: it and the data pull in different directions.")
     elif conflict:
-        more = _(
-            "Prior and data pull in different directions here, but by less than what counts as worthwhile."
-        )
+        more = _("Prior and data pull in different directions here, but by less than what counts as worthwhile.")
     elif apart:
         more = _("What one holds possible beforehand matters here: these data say little by themselves.")
     elif felt is not None and felt["prior"] >= SENSITIVE:
