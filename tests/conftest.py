@@ -70,3 +70,13 @@ def write_city_files(tmp_path: Path) -> Callable[[Mapping[str, str | bytes]], Pa
         return folder.parent
 
     return write
+
+
+@pytest.fixture
+def ax():
+    """Axes to draw on, closed afterwards."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4))
+    yield axes
+    plt.close(figure)

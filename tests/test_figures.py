@@ -13,13 +13,6 @@ from workbench import figures, setting, tables
 NAMES = {project: name for project, (name, _mean, _sd) in hand.PROJECTS.items()}
 
 
-@pytest.fixture
-def ax():
-    figure, axes = plt.subplots(figsize=(8, 4))
-    yield axes
-    plt.close(figure)
-
-
 def widest(ax):
     """Highest and lowest text box in pixels, to see which labels overlap."""
     ax.figure.canvas.draw()

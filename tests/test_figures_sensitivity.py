@@ -29,13 +29,6 @@ ROWS = pd.DataFrame(
 )
 
 
-@pytest.fixture
-def ax():
-    figure, axes = plt.subplots(figsize=(8, 4))
-    yield axes
-    plt.close(figure)
-
-
 def test_the_forest_gives_every_row_its_numbers_and_bands_the_first(ax):
     alt = ours.plot_forest(ROWS, ax=ax, minimum_pp=2.0, lang="en")
     assert "this report −3.0   −5.0 to −1.0" in alt and "no prior, the data alone −4.0   −8.0 to 0.0" in alt
