@@ -75,7 +75,7 @@ def one(case, seed):
     for prior in ("flat", "sceptical"):
         if prior not in KEPT:
             KEPT[prior] = sampler(
-                build_model(panel, prior=prior, keep_empty=True), draws=500, tune=200, chains=chains, many=True
+                build_model(panel, prior=prior, keep_empty=True), draws=500, tune=200, chains=chains, many=True, cores=1
             )
         idata = KEPT[prior](seed, **data)
         draws = idata["posterior"].to_dataset()

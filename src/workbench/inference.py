@@ -53,12 +53,12 @@ def jax_function(model, outputs):
     return lambda values, data: compiled(*(values[n] for n in order), *(data[n] for n in names))
 
 
-def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=False):
+def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=False, cores=None):
     """A function (seed, **data) -> xr.DataTree of draws.
 
     `data` replaces pm.Data of the model by arrays of the same shape: another city, half the answers, another prior.
     It compiles at each call, in about 2 s, because a call of the density with its data built in costs less; `many`
-    compiles once, for many fits, and runs one chain after the other: then processes share the cores, not chains.
+    compiles once, for many fits. `cores=1` runs one chain after the other, where processes share the cores.
     The tree has `posterior` (all parameters and deterministics) and `sample_stats`; attrs tell settings and seconds.
     """
     logp = jax_function(model, [model.logp()])
@@ -87,7 +87,7 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
         compiled = time.perf_counter()
         raw = nutpie.sample(
             _compiled(gradient, np.asarray(start)), draws=draws, tune=tune, chains=chains, seed=seed,
-            target_accept=target_accept, progress_bar=False, save_warmup=False, cores=1 if many else None,
+            target_accept=target_accept, progress_bar=False, save_warmup=False, cores=cores,
         )  # fmt: skip
         found = transform(raw["posterior"]["x"].values, values)
         posterior = {v.name: np.asarray(x) for v, x in zip(kept, found, strict=True)}
@@ -159,7 +159,7 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
 @cache
 def _kept(model, **settings):
     """The sampler of a model that serves many panels, compiled once."""
-    return sampler(model, **settings | {"many": True})
+    return sampler(model, **settings | {"many": True, "cores": 1})
 
 
 def diagnostics(idata) -> dict:
