@@ -238,3 +238,45 @@ def test_the_worked_example_in_the_documentation_is_a_valid_manifest(tmp_path):
     faults = Faults()
     said = manifests.read(tmp_path, faults=faults)
     assert faults.lines == [] and said["respondents"]["codes"]["unsafe_neighbourhood"]["3"] == "sometimes"
+
+
+EXTRA = {
+    "collective_impact.csv": (
+        "project,date,rater,condition,score,evidence\n"
+        "meet,2021-05-01,ann,backbone,3,minutes\nmeet,2021-05-01,bob,backbone,,\n"
+    ),
+    "indicators.csv": (
+        "dimension,indicator,area,date,value,unit\n"
+        "social-cohesion,trust,north,2021-12-31,61.5,%\nsocial-cohesion,trust,,2021-12-31,58,%\n"
+    ),
+}
+
+
+def test_focus_scores_and_indicators_come_out_with_every_column_and_empty_where_nothing_is_said(
+    city_files, write_city_files
+):
+    projects = city_files["projects.csv"].replace("item\n", "item,focus\n").replace("hood\n", "hood,public-space\n")
+    city = load_city("town", raw=write_city_files(city_files | EXTRA | {"projects.csv": projects}))
+    assert city.projects["focus"].tolist() == ["public-space"]
+    assert city.collective_impact["score"].isna().tolist() == [False, True]
+    assert city.collective_impact["evidence"].tolist() == ["minutes", ""]
+    assert city.collective_impact["date"].dt.month.tolist() == [5, 5]
+    assert city.indicators["area"].tolist() == ["north", ""] and city.indicators["value"].tolist() == [61.5, 58]
+    assert city.indicators["source"].tolist() == ["", ""]
+
+
+def test_a_city_without_focus_scores_or_indicators_has_none(city_files, write_city_files):
+    city = load_city("town", raw=write_city_files(city_files))
+    assert city.collective_impact is None and city.indicators is None and city.projects["focus"].tolist() == [""]
+
+
+def test_scores_and_indicators_survive_writing(city_files, write_city_files, tmp_path):
+    city = load_city("town", raw=write_city_files(city_files | EXTRA))
+    names = ("areas", "waves", "projects", "respondents", "collective_impact", "indicators")
+    folder = write_city(
+        tmp_path / "raw" / "copy", manifest={"name": "T"}, tables={name: getattr(city, name) for name in names}
+    )
+    again = load_city("copy", raw=folder.parent)
+    pd.testing.assert_frame_equal(again.collective_impact, city.collective_impact)
+    pd.testing.assert_frame_equal(again.indicators, city.indicators)
+    assert len(pd.read_csv(write_processed(city, tmp_path / "processed") / "indicators.csv")) == 2

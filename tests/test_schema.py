@@ -61,6 +61,34 @@ LINE_FAULTS = {
 }  # fmt: skip
 
 
+SCORES = "project,date,rater,condition,score\nmeet,2021-05-01,ann,backbone,3\n"
+INDICATORS = "dimension,indicator,area,date,value\nsocial-cohesion,trust,,2021-12-31,58\n"
+# One more row each, or another text; what the message must hold.
+EXTRA_FAULTS = {
+    "score of 5": (SCORES + "meet,2021-05-01,bob,backbone,5\n", ["line 3", "'score'", "'5'", "whole number from 0 to 4"]),
+    "half a score": (SCORES + "meet,2021-05-01,bob,backbone,2.5\n", ["line 3", "'score'", "'2.5'", "whole number"]),
+    "unknown condition": (SCORES + "meet,2021-05-01,bob,bakbone,2\n", ["'bakbone'", "did you mean 'backbone'"]),
+    "scored project unknown": (SCORES + "met,2021-05-01,bob,backbone,2\n", ["'met'", "did you mean 'meet'"]),
+    "scored twice": (SCORES + "meet,2021-05-01,ann,backbone,2\n", ["'meet, 2021-05-01, ann, backbone'", "once"]),
+    "no date of a score": (SCORES + "meet,,bob,backbone,2\n", ["line 3", "'date'", "no value"]),
+    "no column of scores": (SCORES.replace(",score", ",points"), ["'score' is missing"]),
+    "unknown dimension": (INDICATORS + "cohesion,trust,,2022-12-31,58\n", ["'dimension'", "'cohesion'", "social-cohesion"]),
+    "indicator elsewhere": (INDICATORS + "social-cohesion,trust,nroth,2021-12-31,58\n", ["'area'", "'nroth'", "'north'"]),
+    "no value of an indicator": (INDICATORS + "social-cohesion,trust,,2022-12-31,\n", ["line 3", "'value'", "no value"]),
+    "city-wide indicator twice": (INDICATORS + "social-cohesion,trust,,2021-12-31,59\n", ["line 3", "'dimension'", "once"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXTRA_FAULTS.values(), ids=EXTRA_FAULTS)
+def test_faults_of_scores_and_indicators_are_refused(case, city_files, write_city_files):
+    text, expected = case
+    file = "indicators.csv" if text.startswith("dimension") else "collective_impact.csv"
+    message = refusal(write_city_files(city_files | {file: text}))
+    assert message.startswith("town: 1 fault")
+    for part in [file, *expected]:
+        assert part in message
+
+
 @pytest.mark.parametrize("case", LINE_FAULTS.values(), ids=LINE_FAULTS)
 def test_one_bad_line_is_refused_with_file_line_column_value_and_allowed(case, city_files, write_city_files):
     file, line, text, expected = case

@@ -40,6 +40,8 @@ class City:
     waves: pd.DataFrame
     projects: pd.DataFrame
     population: pd.DataFrame | None = None  # residents by area and stratum, where the city knows them
+    collective_impact: pd.DataFrame | None = None  # scores by project, date, rater and condition; missing = don't know
+    indicators: pd.DataFrame | None = None  # values by dimension, indicator, area ("" = the whole city) and date
 
 
 def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
@@ -155,9 +157,12 @@ def _canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     waves = schema.with_all_columns(tables["waves"], "waves").sort_values("start")
     done["waves"] = waves.fillna(dict.fromkeys(("mode", "questionnaire_version", "note", "break_areas"), ""))
     projects = schema.with_all_columns(tables.get("projects", pd.DataFrame()), "projects")
-    projects = projects.fillna(dict.fromkeys(("kind", "trigger", "primary_item", "assignment"), ""))
+    projects = projects.fillna(dict.fromkeys(("kind", "trigger", "primary_item", "assignment", "focus"), ""))
     filled = {"name": "project", "announced": "start", "full": "start"}
     done["projects"] = projects.assign(**{name: projects[name].fillna(projects[by]) for name, by in filled.items()})
+    for name in {"collective_impact", "indicators"} & set(tables):
+        table = schema.with_all_columns(tables[name], name)
+        done[name] = table.fillna(dict.fromkeys(table.select_dtypes("str"), ""))
     if (rows := tables.get("respondents")) is not None:
         strata = {name: rows[name].fillna("unknown") for name in STRATA if name in rows}
         done["respondents"] = rows.assign(weight=rows.get("weight", 1.0), **strata)

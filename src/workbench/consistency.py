@@ -157,6 +157,24 @@ def check_projects(tables: Tables, sheets: Sheets, *, faults: Faults) -> list[st
     return _check_before_and_after(tables, sheet, faults=faults)
 
 
+def check_collective_impact(tables: Tables, sheets: Sheets, *, faults: Faults) -> list[str]:
+    """Projects known; a column of scores, though any of them may be empty ("don't know")."""
+    rows, sheet = tables["collective_impact"], sheets["collective_impact"]
+    known = tables.get("projects", pd.DataFrame(columns=["project"]))["project"]
+    _check_known(sheet, rows, "project", known, faults=faults)
+    if "score" not in rows:
+        faults.say(f"{sheet.file}, line 1, column 'score' is missing; allowed: a heading score, its cells may be empty")
+    return []
+
+
+def check_indicators(tables: Tables, sheets: Sheets, *, faults: Faults) -> list[str]:
+    """Areas known; no area means the whole city."""
+    if "area" in tables["indicators"]:
+        known = tables["areas"]["area"]
+        _check_known(sheets["indicators"], tables["indicators"], "area", known, faults=faults)
+    return []
+
+
 def _check_before_and_after(tables: Tables, sheet: Sheet, *, faults: Faults) -> list[str]:
     """A project needs a wave before it and one after it, and areas that at that time had none."""
     waves = tables["waves"].dropna(subset=["start", "end"])
@@ -222,4 +240,5 @@ def _names(known: pd.Series, bad: pd.Series) -> str:
 CHECKS = {
     "areas": check_areas, "waves": check_waves, "respondents": check_respondents, "shares": check_shares,
     "population": check_population, "projects": check_projects,
+    "collective_impact": check_collective_impact, "indicators": check_indicators,
 }  # fmt: skip

@@ -40,8 +40,20 @@ WEIGHT = replace(PAST_ZERO, required=True)
 COUNT = Column("number", "a number from 0 up", lambda x: x >= 0)
 RESIDENTS = replace(COUNT, required=True)
 PERCENT = Column("number", "a number from 0 to 100", lambda x: x.between(0, 100))
+VALUE = Column("number", "a number", np.isfinite, required=True)
+SCORE = Column("number", 'a whole number from 0 to 4, or empty for "don\'t know"', lambda x: x.isin(range(5)))
 FLAG = Column("flag", "true or false")
 STRATA = ("sex", "age_band", "education")
+# Focus areas of IcARUS; conditions of Collective Impact (Kania and Kramer 2011); dimensions of the self-assessment
+# framework of Action 1 of the EU Urban Agenda Partnership on Security in Public Spaces.
+FOCUS = ("juvenile-delinquency", "radicalisation", "organised-crime", "public-space")
+CONDITIONS = (
+    "common-agenda", "shared-measurement", "reinforcing-activities", "continuous-communication", "backbone",
+)  # fmt: skip
+DIMENSIONS = (
+    "quality-of-life", "social-cohesion", "public-space-liveability", "sense-of-safety", "urban-security",
+    "background-conditions",
+)  # fmt: skip
 TABLES: dict[str, dict[str, Column]] = {
     "areas": {"area": KEY, "name": TEXT, "population": PAST_ZERO, "neighbours": TEXT},
     "waves": {
@@ -51,7 +63,7 @@ TABLES: dict[str, dict[str, Column]] = {
     "projects": {
         "project": KEY, "area": KEY, "kind": TEXT, "name": TEXT, "announced": DATE, "start": DAY, "full": DATE,
         "stop": DATE, "cost_eur": COUNT, "reached": COUNT, "min_worthwhile_pp": PAST_ZERO, "trigger": TEXT,
-        "primary_item": _one_of(ITEMS), "assignment": _one_of(["random"]),
+        "primary_item": _one_of(ITEMS), "assignment": _one_of(["random"]), "focus": _one_of(FOCUS),
     },
     "respondents": {
         "respondent": KEY, "area": KEY, "wave": KEY, "weight": WEIGHT, **dict.fromkeys((*STRATA, *ITEMS), TEXT),
@@ -61,6 +73,14 @@ TABLES: dict[str, dict[str, Column]] = {
         "count": COUNT, "n": PAST_ZERO,
     },
     "population": {"area": KEY, **dict.fromkeys(STRATA, TEXT), "population": RESIDENTS},
+    "collective_impact": {
+        "project": KEY, "date": DAY, "rater": KEY, "condition": _one_of(CONDITIONS, required=True), "score": SCORE,
+        "evidence": TEXT,
+    },
+    "indicators": {
+        "dimension": _one_of(DIMENSIONS, required=True), "indicator": KEY, "area": TEXT, "date": DAY, "value": VALUE,
+        "unit": TEXT, "source": TEXT,
+    },
 }  # fmt: skip
 MAY_BE_ABSENT = {"weight"}  # no such column is fine; a gap in it is not
 UNIQUE = {
@@ -70,6 +90,8 @@ UNIQUE = {
     "respondents": ["respondent", "wave"],
     "shares": ["area", "wave", "item", "category"],
     "population": ["area", *STRATA],
+    "collective_impact": ["project", "date", "rater", "condition"],
+    "indicators": ["dimension", "indicator", "area", "date"],
 }
 DTYPES = {"text": "str", "number": "float64", "date": "datetime64[us]", "flag": "bool"}
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -156,8 +178,9 @@ def convert(sheet: Sheet, *, faults: Faults) -> pd.DataFrame:
             known = ITEMS[item].codes | sheet.codes.get(item, {})
             table["category"] = table["category"].mask(table["item"].eq(item), _recode(table["category"], known))
     keys = [name for name in UNIQUE[sheet.table] if name in table]
-    doubled = table.loc[table.duplicated(keys) & table[keys].notna().all(axis=1), keys]
-    faults.add(sheet, keys[0], doubled.astype(str).agg(", ".join, axis=1), f"each {' and '.join(keys)} once")
+    needed = [name for name in keys if TABLES[sheet.table][name].required]
+    doubled = table.loc[table.duplicated(keys) & table[needed].notna().all(axis=1), keys]
+    faults.add(sheet, keys[0], doubled.astype(str).fillna("").agg(", ".join, axis=1), f"each {' and '.join(keys)} once")
     return table
 
 
