@@ -6,26 +6,14 @@ from pathlib import Path
 
 from workbench.errors import SchemaError, nearest
 from workbench.items import ITEMS, LANGUAGES
-from workbench.schema import TABLES, Faults
+from workbench.schema import STRATA, TABLES, Faults
 
 FILES = {
     "respondents": "survey.csv", "shares": "shares.csv", "areas": "areas.csv", "waves": "waves.csv",
     "projects": "projects.csv", "population": "population.csv",
     "collective_impact": "collective_impact.csv", "indicators": "indicators.csv",
 }  # fmt: skip
-RECODABLE = {
-    "area",
-    "wave",
-    "sex",
-    "age_band",
-    "education",
-    "kind",
-    "item",
-    "category",
-    "focus",
-    "condition",
-    "dimension",
-}
+RECODABLE = {"area", "wave", *STRATA, "kind", "item", "category", "focus", "condition", "dimension"}
 ROUTED = {"column": str, "answer": str}  # both needed
 KINDS = {str: "a text in quotes", bool: "true or false", list: "a list [...]", dict: "a table"}
 
