@@ -1,5 +1,6 @@
 """Hashes that move when, and only when, something that counts moves; files that are whole or absent."""
 
+import hashlib
 import json
 import os
 
@@ -87,3 +88,19 @@ def test_versions_name_what_computes():
     assert set(found) == {"python", "pymc", "arviz", "nutpie", "jax", "numpy", "pandas", "workbench"}
     assert found["numpy"] == np.__version__
     assert "absent" not in found.values()
+
+
+def test_a_seal_is_the_sha256_of_canonical_json_and_breaks_when_anything_changes():
+    content = {"b": [1.5, None], "a": {"z": "Liège", "y": True}}
+    closed = provenance.seal(content)
+    canonical = '{"a":{"y":true,"z":"Liège"},"b":[1.5,null]}'
+    assert closed == content | {"sha256": hashlib.sha256(canonical.encode()).hexdigest()}
+    assert provenance.sealed(closed) and provenance.sealed(json.loads(json.dumps(closed)))
+    assert not provenance.sealed(closed | {"b": [1.6, None]})
+    assert not provenance.sealed(closed | {"c": 1})
+    assert not provenance.sealed(content)
+    assert provenance.seal(closed | {"b": []})["sha256"] != closed["sha256"]
+
+
+def test_an_odd_file_has_a_broken_seal_and_stops_nothing():
+    assert not provenance.sealed(json.loads('{"a": NaN, "b": "\\ud800", "sha256": 3}'))

@@ -35,6 +35,18 @@ def hash_parameters(parameters: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def seal(content: Mapping[str, object]) -> dict[str, object]:
+    """Return the content with the sha256 of all the rest of it, as canonical JSON: sorted keys, no spaces."""
+    rest = {name: value for name, value in content.items() if name != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    return rest | {"sha256": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()}
+
+
+def sealed(content: Mapping[str, object]) -> bool:
+    """Is the content what was sealed? Anyone can seal anew what they changed: only a second copy proves more."""
+    return content.get("sha256") == seal(content)["sha256"]
+
+
 def code_hash() -> str:
     """Return the sha256 over the package's own files and the notebooks: whatever can move a number or a sentence."""
     package = Path(workbench.__file__).parent
