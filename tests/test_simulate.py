@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from workbench import simulate
+from workbench import schema, simulate
 from workbench.cities import load_city
 from workbench.errors import ParameterError
 from workbench.panel import build_panel
@@ -171,7 +171,7 @@ def test_the_folder_is_read_back_as_the_city_that_was_drawn(shares, tmp_path):
     options = {"waves": 4, "respondents": 2000, "shares": shares, "seed": 9}
     folder = simulate_city(tmp_path / "mytown", **options)
     read, (drawn, truth) = load_city("mytown", raw=tmp_path), draw_city(**options)
-    for table in ("areas", "waves", "projects", "respondents", "shares", "population"):
+    for table in schema.TABLES:
         left, right = getattr(read, table), getattr(drawn, table)
         if right is None:
             assert left is None
@@ -204,6 +204,26 @@ def test_published_shares_have_one_decimal_and_their_n(tmp_path):
     assert table["share"].str.fullmatch(r"\d{1,3}\.\d").all() and set(table["n"]) == {"60"}
     sums = table["share"].astype(float).groupby([table["area"], table["wave"]]).agg(["sum", "size"])
     assert sums["sum"].between(99.7, 100.3).all() and (sums["size"] == 5).all()
+
+
+def test_two_raters_score_every_project_before_its_first_window_wave_and_some_do_not_know():
+    city, truth = draw_city(waves=6, projects=4, seed=3)
+    scores, waves = city.collective_impact, city.waves.set_index("wave")
+    assert len(scores) == 4 * 2 * 5 and set(scores["condition"]) == set(schema.CONDITIONS)
+    assert scores["score"].isna().any() and set(scores["score"].dropna()) <= {0, 1, 2, 3, 4}
+    made = simulate.draw_world(truth["parameters"], np.random.SeedSequence(3).spawn(3)[0])
+    for project, dates in scores.groupby("project")["date"]:
+        seen = made["window"].sel(project=project).any("area").values
+        assert dates.max() < waves["start"].loc[made["wave"].values[seen][0]]
+
+
+def test_scores_have_their_own_stream_so_that_answers_and_truth_stay_as_they_were():
+    # The first answers and truth of this seed, as they were before there were any scores.
+    city, truth = draw_city(seed=4)
+    first = ["never", "sometimes", "never", "often", "never", "sometimes", "never", "never"]
+    assert city.respondents[simulate.ITEM].head(8).tolist() == first
+    effects = {"street-hosts": -3.333333, "kitchens": -2.0, "youth-square": -6.0, "green-courts": -4.666667}
+    assert truth["by_project"] == effects
 
 
 def test_impossible_options_are_refused_together():

@@ -31,18 +31,24 @@ STRATA = {
 STRATUM_EFFECT = np.array(list(STRATA.values()))
 COMPOSITION = np.array([0.14, 0.25, 0.12, 0.14, 0.25, 0.10])  # of residents, each area a little different
 AREA_SD = 0.4  # standing differences; Flemish cities differ by 0.4 to 0.6 (Gemeente-Stadsmonitor shares)
-VARIATION = 0.5  # effects of projects lie evenly spaced within this fraction of their mean
 LAST_YEAR = 2025
-PROJECTS = (
-    ("street-hosts", "Street hosts", "presence"),
-    ("kitchens", "Neighbourhood kitchens", "meeting"),
-    ("youth-square", "Youth in the square", "youth work"),
-    ("green-courts", "Green courtyards", "greening"),
-    ("dialogue", "Neighbours in dialogue", "dialogue"),
-    ("repair-cafe", "Repair café", "meeting"),
+PROJECTS = (  # id, name, kind, focus
+    ("street-hosts", "Street hosts", "presence", "public-space"),
+    ("kitchens", "Neighbourhood kitchens", "meeting", ""),
+    ("youth-square", "Youth in the square", "youth work", "juvenile-delinquency"),
+    ("green-courts", "Green courtyards", "greening", "public-space"),
+    ("dialogue", "Neighbours in dialogue", "dialogue", "radicalisation"),
+    ("repair-cafe", "Repair café", "meeting", ""),
+)
+INDICATORS = (  # of the whole city, in indicators.toml; other dimensions are left empty, as in real cities
+    ("quality-of-life", "satisfied-residents", 78, "% of residents"),
+    ("social-cohesion", "trust-in-neighbours", 61, "% of residents"),
+    ("public-space-liveability", "litter-reports", 34, "per 1,000 residents a year"),
+    ("urban-security", "theft", 22, "per 1,000 residents a year"),
 )
 PLACES = ("Mill", "Station", "River", "Harbour", "Castle", "Garden", "Market", "Bridge", "Orchard", "Canal")
 QUARTERS = ("Quarter", "Fields", "Heights", "Side", "Gate", "End")
+PLACE_NAMES = [f"{place} {quarter}" for quarter in QUARTERS for place in PLACES]
 NOTE = "Simulated: no real people, places or projects. The true effect is in truth.json."
 
 
@@ -55,14 +61,9 @@ def simulate_city(out, *, name=None, **options) -> Path:
     out = Path(out)
     city, truth = draw_city(**options, city=out.name, name=name or out.name.capitalize())
     # Whole numbers are written without a point.
-    tables = {"areas": city.areas.convert_dtypes(), "waves": city.waves, "projects": city.projects.convert_dtypes()}
-    if city.shares is not None:
-        tables["shares"] = city.shares.drop(columns=["assumed", "rounding"]).astype({"n": int})
-    else:
-        tables |= {
-            "respondents": city.respondents.drop(columns="weight"),
-            "population": city.population.convert_dtypes(),
-        }
+    there = {name: table for name in schema.TABLES if (table := getattr(city, name)) is not None}
+    filled_in = ["weight", "assumed", "rounding"]  # by the reader of the folder
+    tables = {name: table.drop(columns=filled_in, errors="ignore").convert_dtypes() for name, table in there.items()}
     manifest = {"name": city.name, "language": city.language, "simulated": True, "notes": list(city.notices)}
     folder = write_city(out, manifest=manifest, tables=tables)
     provenance.write_json(folder / "truth.json", truth)
@@ -72,7 +73,7 @@ def simulate_city(out, *, name=None, **options) -> Path:
 def draw_city(
     *, areas=24, treated=8, waves=5, respondents=6000, projects=4, effect_pp=-4.0, baseline_unsafe=0.2,
     baseline_gap_pp=6.0, trend=0.0, shock_sd=0.1, shock_rho=0.0, seed=1, shares=False, area_drift=0.0,
-    city="simulated", name=None,
+    city="simulated", name="Simulated city",
 ) -> tuple[City, dict]:  # fmt: skip
     """A City in memory, as `load_city` would give it, and its truth.
 
@@ -83,19 +84,22 @@ def draw_city(
     method assumes none). The world depends on the seed but not on `respondents` or `shares`.
     Raises ParameterError, all faults at once.
     """
-    options = {name: value for name, value in locals().items() if name not in ("city", "name", "area_drift")}
-    options |= {"area_drift": area_drift} if area_drift else {}
+    options = {key: x for key, x in locals().items() if key not in ("city", "name") and (x or key != "area_drift")}
     _check(options)
-    seeds = np.random.SeedSequence(seed).spawn(3)
+    seeds = np.random.SeedSequence(seed).spawn(4)  # a stream for each part: more draws in one move no other
     world = draw_world(options, seeds[0])
     rows = _draw_respondents(world, respondents, np.random.default_rng(seeds[1]))
-    name = name or "Simulated city"
+    projects = _projects_table(world, np.random.default_rng(seeds[2]))
+    indicators = pd.DataFrame(INDICATORS, columns=["dimension", "indicator", "value", "unit"])
+    indicators = indicators.assign(area="", date=pd.Timestamp(LAST_YEAR, 12, 31), source="simulated")
     made = City(
         city=city, name=name if "simulated" in name.lower() else f"{name} (simulated)", language="en", simulated=True,
         notices=(NOTE,), data_hash=provenance.hash_parameters(options), items=(ITEM,), weighted=False,
         respondents=None if shares else rows, shares=_published(rows) if shares else None,
         areas=_areas_table(world), population=None if shares else _population_table(world),
-        waves=_waves_table(world), projects=_projects_table(world, np.random.default_rng(seeds[2])),
+        waves=_waves_table(world), projects=projects,
+        collective_impact=_scores_table(projects, np.random.default_rng(seeds[3])),
+        indicators=schema.with_all_columns(indicators, "indicators"),
     )  # fmt: skip
     return made, _truth(world) | {"parameters": options}
 
@@ -114,16 +118,18 @@ def draw_world(options, seed) -> xr.Dataset:
     shock = draw_shocks(rng, (areas, waves), sd=options["shock_sd"], rho=options["shock_rho"])
     latent = rng.normal(0, AREA_SD, areas)[:, None] + options["trend"] * np.arange(waves) + shock
     if options.get("area_drift"):
-        slope = np.random.default_rng(seed.spawn(1)[0]).normal(0, options["area_drift"], areas)
-        latent += slope[:, None] * np.arange(waves)
+        slope = np.random.default_rng(seed.spawn(1)[0]).normal(0, options["area_drift"], (areas, 1))
+        latent += slope * np.arange(waves)
     is_treated = np.isin(np.arange(areas), np.concatenate(groups))
+    miss = lambda x, level, parts, share: expected_share(level + x, parts).mean() - share
     for group, gap in ((is_treated, options["baseline_gap_pp"] / 100), (~is_treated, 0.0)):
-        latent[group] += _level(latent[group, :1], composition[group], options["baseline_unsafe"] + gap)
+        asked = (latent[group, :1], composition[group], options["baseline_unsafe"] + gap)
+        latent[group] += brentq(miss, -60, 60, args=asked, xtol=1e-12)
     running = np.zeros((projects, areas, waves), bool)
     for project, first in enumerate(_first_waves(waves, projects)):
         running[project, groups[project], first:] = True
     window = running & (running.cumsum(-1) <= 2)  # yearly waves 7 to 10 and 19 to 22 months after full start
-    spread = rng.permutation(np.linspace(-VARIATION, VARIATION, projects)) if projects > 1 else np.zeros(1)
+    spread = rng.permutation(np.linspace(-0.5, 0.5, projects)) if projects > 1 else np.zeros(1)  # half the mean
     world = xr.Dataset(
         {
             "latent": (("area", "wave"), latent), "shock": (("area", "wave"), shock),
@@ -131,7 +137,8 @@ def draw_world(options, seed) -> xr.Dataset:
             "running": (("project", "area", "wave"), running), "window": (("project", "area", "wave"), window),
         },
         coords={
-            "area": [f"a{k + 1:0{len(str(areas))}d}" for k in range(areas)], "name": ("area", _place_names(areas)),
+            "area": [f"a{k + 1:0{len(str(areas))}d}" for k in range(areas)],
+            "name": ("area", [*PLACE_NAMES, *(f"Area {k + 1}" for k in range(len(PLACE_NAMES), areas))][:areas]),
             "wave": [str(LAST_YEAR - waves + 1 + k) for k in range(waves)],
             "project": [_project(k)[0] for k in range(projects)],
         },
@@ -166,11 +173,6 @@ def true_att(latent, effect, *, window, population, composition) -> float:
     return float(100 * np.average(by_area, weights=population[inside]))
 
 
-def _level(latent, composition, share) -> float:
-    """What to add to `latent` (area, 1) so that the mean expected share over areas is `share`."""
-    return brentq(lambda x: expected_share(latent + x, composition).mean() - share, -60, 60, xtol=1e-12)
-
-
 def _first_waves(waves, projects) -> list[int]:
     """Position of each project's first running wave: staggered, two before it and two in the window if possible."""
     earliest = 1 if waves == 3 and projects > 1 else 2
@@ -178,9 +180,10 @@ def _first_waves(waves, projects) -> list[int]:
     return np.linspace(earliest, latest, projects).round().astype(int).tolist()
 
 
-def _att(world, effect, window) -> float:
+def _att(times, world, effect, window, target=0.0) -> float:
+    """The estimand in pp when `effect` (area, wave) is multiplied by `times`, less `target`."""
     fixed = {key: world[key].values for key in ("population", "composition")}
-    return true_att(world["latent"].values, effect, window=window, **fixed)
+    return true_att(world["latent"].values, times * effect, window=window, **fixed) - target
 
 
 def _solve(world, targets) -> list[float]:
@@ -188,32 +191,25 @@ def _solve(world, targets) -> list[float]:
     found, faults = [], []
     for project, target in zip(world["project"].values, targets, strict=True):
         running, window = (world[key].sel(project=project).values for key in ("running", "window"))
-        least, most = (_att(world, bound * running, window) for bound in (-60.0, 60.0))
-        if target == 0:
-            found.append(0.0)
-        elif least < target < most:
-            found.append(brentq(_miss, -60, 60, args=(world, running, window, target), xtol=1e-12))
+        least, most = (_att(bound, world, running, window) for bound in (-60.0, 60.0))
+        if target == 0 or least < target < most:
+            found.append(brentq(_att, -60, 60, args=(world, running, window, target), xtol=1e-12) if target else 0.0)
         else:
-            without = f"where {-least:.3g} % would feel unsafe without it"
-            allowed = f"allowed: between {least:.3g} and {most:.3g}"
-            faults.append(f"effect_pp: {target:.3g} pp is impossible for {project}, {without}; {allowed}")
+            allowed = f"between {least:.3g} and {most:.3g}, as {-least:.3g} % would feel unsafe without it"
+            faults.append(f"effect_pp: {target:.3g} pp is impossible for {project}; allowed: {allowed}")
     if faults:
         raise ParameterError("\n".join(faults))
     return found
 
 
-def _miss(delta, world, running, window, target) -> float:
-    return _att(world, delta * running, window) - target
-
-
 def _truth(world) -> dict:
     """The content of truth.json; no area has two projects, so an area's effect is that of its project."""
-    effect, window, projects = (world[key].values for key in ("effect", "window", "project"))
-    by_project = [round(_att(world, effect, cells), 6) for cells in window]
+    effect, projects = world["effect"].values, world["project"].values.tolist()
+    att = lambda window: round(_att(1.0, world, effect, window.values), 6)
     return {
-        "att_pp": round(_att(world, effect, window.any(0)), 6),
-        "by_project": dict(zip(projects.tolist(), by_project, strict=True)),
-        "latent": dict(zip(projects.tolist(), world["delta"].values.round(6).tolist(), strict=True)),
+        "att_pp": att(world["window"].any("project")),
+        "by_project": dict(zip(projects, map(att, world["window"]), strict=True)),
+        "latent": dict(zip(projects, world["delta"].values.round(6).tolist(), strict=True)),
     }
 
 
@@ -246,8 +242,8 @@ def _published(rows) -> pd.DataFrame:
     table["n"] = n.repeat(len(levels)).to_numpy(float)
     whole = (table["share"] == table["share"].round()).groupby(table["wave"]).transform("all")
     table = table.assign(item=ITEM, assumed=False, rounding=whole.astype(float))
-    order = ["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]
-    return table.rename(columns={ITEM: "category"})[order]
+    table = table.rename(columns={ITEM: "category"})
+    return table[["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]]
 
 
 def _areas_table(world) -> pd.DataFrame:
@@ -274,30 +270,34 @@ def _waves_table(world) -> pd.DataFrame:
 def _projects_table(world, rng) -> pd.DataFrame:
     """Start in June to August between two waves, announced weeks before, full at once or a month later."""
     rows = []
-    for k, project in enumerate(world["project"].values):
-        running = world["running"].sel(project=project)
+    for k, running in enumerate(world["running"]):
         first = int(world["wave"].values[running.any("area").values.argmax()])
         start = pd.Timestamp(first - 1, 6 + int(rng.integers(3)), 1)
-        row = {"project": project, "kind": _project(k)[2], "name": _project(k)[1], "start": start}
+        row = dict(zip(("project", "name", "kind", "focus"), _project(k), strict=True)) | {"start": start}
         row |= {"announced": start - pd.Timedelta(days=int(rng.integers(14, 29)))}
         row |= {"full": start + pd.DateOffset(months=int(rng.integers(2))), "trigger": "council programme"}
         for area in world["area"].values[running.any("wave").values]:
-            reached = float(world["population"].sel(area=area)) * rng.uniform(0.03, 0.1)
-            cost = 1000.0 * rng.integers(20, 90)
-            rows.append(row | {"area": area, "cost_eur": cost, "reached": float(round(reached))})
+            reached = round(float(world["population"].sel(area=area)) * rng.uniform(0.03, 0.1))
+            rows.append(row | {"area": area, "reached": float(reached), "cost_eur": 1000.0 * rng.integers(20, 90)})
     return schema.with_all_columns(pd.DataFrame(rows).assign(primary_item=ITEM, assignment=""), "projects")
 
 
-def _place_names(areas) -> list[str]:
-    names = [f"{place} {quarter}" for quarter in QUARTERS for place in PLACES]
-    return [names[k] if k < len(names) else f"Area {k + 1}" for k in range(areas)]
+def _scores_table(projects, rng) -> pd.DataFrame:
+    """Two raters score each project on the day it starts, before any outcome; a tenth is "don't know"."""
+    table = projects.drop_duplicates("project")[["project", "start"]].rename(columns={"start": "date"})
+    table = table.merge(pd.DataFrame({"condition": schema.CONDITIONS}), how="cross")
+    table["level"] = rng.normal(2, 1, len(table))
+    table = table.merge(pd.DataFrame({"rater": ["first", "second"]}), how="cross")
+    score = (table["level"] + rng.normal(0, 0.6, len(table))).round().clip(0, 4)
+    table["score"] = score.where(rng.random(len(table)) > 0.1)
+    return schema.with_all_columns(table.assign(evidence=""), "collective_impact")
 
 
-def _project(k) -> tuple[str, str, str]:
-    """Id, name and kind of the k-th project; after the first six the names come again with a number."""
+def _project(k) -> tuple[str, str, str, str]:
+    """Id, name, kind and focus of the k-th project; after the first six the names come again with a number."""
     again, place = divmod(k, len(PROJECTS))
-    project, name, kind = PROJECTS[place]
-    return (f"{project}-{again + 1}", f"{name} {again + 1}", kind) if again else (project, name, kind)
+    project, name, *rest = PROJECTS[place]
+    return (f"{project}-{again + 1}", f"{name} {again + 1}", *rest) if again else PROJECTS[place]
 
 
 def _check(options) -> None:
@@ -305,17 +305,17 @@ def _check(options) -> None:
     odd = {name: value for name, value in options.items() if not isinstance(value, Real) or not np.isfinite(value)}
     if faults := [f"{name} is {value!r}; allowed: a number" for name, value in odd.items()]:
         raise ParameterError("\n".join(faults))
-    whole = {
+    start = 100 * options["baseline_unsafe"]  # treated areas may begin at 0.5 to 95 %
+    limits = {  # whole numbers where the bounds are
         "areas": (2, 2000), "treated": (1, options["areas"] - 1), "projects": (1, options["treated"]), "waves": (3, 40),
-        "respondents": (options["areas"] * options["waves"], 5_000_000), "seed": (0, 2**63),
+        "respondents": (options["areas"] * options["waves"], 5_000_000), "seed": (0, 2**63), "trend": (-1.0, 1.0),
+        "shock_sd": (0.0, 2.0), "shock_rho": (0.0, 0.99), "baseline_unsafe": (0.005, 0.95),
+        "baseline_gap_pp": (0.5 - start, 95.0 - start),
     }  # fmt: skip
-    real = {"trend": (-1, 1), "shock_sd": (0, 2), "shock_rho": (0, 0.99), "baseline_unsafe": (0.005, 0.95)}
-    for key, (least, most) in (whole | real).items():
-        if not least <= options[key] <= most or (key in whole and not isinstance(options[key], Integral)):
-            kind = "a whole number" if key in whole else "a number"
-            faults.append(f"{key} is {options[key]!r}; allowed: {kind} from {least} to {most}")
-    start = 100 * options["baseline_unsafe"] + options["baseline_gap_pp"]
-    if not 0.5 <= start <= 95:
-        faults.append(f"baseline_gap_pp puts treated areas at {start:.3g} % in wave 1; allowed: 0.5 to 95 %")
+    for key, (least, most) in limits.items():
+        whole = isinstance(most, Integral)
+        if not least <= options[key] <= most or (whole and not isinstance(options[key], Integral)):
+            kind = "a whole number" if whole else "a number"
+            faults.append(f"{key} is {options[key]!r}; allowed: {kind} from {round(least, 3)} to {round(most, 3)}")
     if faults:
         raise ParameterError("\n".join(faults))
