@@ -1,0 +1,120 @@
+"""Collective Impact: how far the organisations behind a project meet five conditions, and what that leaves to do.
+
+Kania and Kramer (2011), Stanford Social Innovation Review 9(1). Raters score each condition 0 to 4 by the rubric in
+collective.toml. A profile with its weakest link, never only a sum: four strong conditions do not make up for a missing
+one. `scores` is City.collective_impact; see docs/methods.md.
+"""
+
+import tomllib
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import ParameterError
+from workbench.panel import MONTH
+from workbench.schema import CONDITIONS
+
+CELL = ["project", "condition"]
+LEAST_SD, UNKNOWN_SD = 0.35, 0.7  # of one rating: scores are whole numbers; nothing was rated twice
+PAIRS = 10  # of ratings, below which kappa is not worth a number
+NOT_SEEN = ("no worthwhile change", "cannot tell", "clear rise", "probable rise")  # verdicts that show no fall
+
+
+def rubric(lang) -> pd.DataFrame:
+    """One row per condition and level 0-4: `name`, what it looks like (`text`), and the `step` to the next level ("")."""
+    content = tomllib.loads((Path(__file__).parent / "collective.toml").read_text(encoding="utf-8"))
+    rows = []
+    for condition, about in content.items():
+        texts = zip(about["levels"][lang], [*about["steps"][lang], ""], strict=True)
+        rows += [(condition, level, about["name"][lang], *both) for level, both in enumerate(texts)]
+    return pd.DataFrame(rows, columns=["condition", "level", "name", "text", "step"])
+
+
+def latest(scores) -> pd.DataFrame:
+    """Each rater's last word on each project and condition; a last word may be "don't know" (no score)."""
+    return scores.sort_values("date", kind="stable").drop_duplicates([*CELL, "rater"], keep="last")
+
+
+def outcomes_seen(place, *, window=(6, 24)) -> pd.Series:
+    """Project -> end of fieldwork of its first wave in the window (months), else of its first running wave, if any."""
+    rows = place.projects.merge(place.waves, how="cross", suffixes=("", "_of_wave"))
+    middle = rows["start_of_wave"] + (rows["end"] - rows["start_of_wave"]) / 2
+    running = (middle >= rows["full"]) & ~(middle >= rows["stop"])
+    inside = running & ((middle - rows["full"]) / MONTH).between(*window)
+    first_end = lambda chosen: rows[chosen].groupby("project")["end"].min()
+    return first_end(inside).combine_first(first_end(running))
+
+
+def profile(scores, *, seen=()) -> pd.DataFrame:
+    """All five conditions of each scored project: mean score, ratings, lowest, highest, `dont_know`, late, weakest.
+
+    `late` counts ratings given after outcomes were in (`seen`, from `outcomes_seen`): who knows the outcome may score
+    by it. `weakest` marks the lowest mean of a project, every one of several that tie.
+    """
+    last = latest(scores)
+    last["late"] = last["score"].notna() & (last["date"] > pd.to_datetime(last["project"].map(dict(seen))))
+    last["dont_know"], by = last["score"].isna(), last.groupby(CELL)
+    table = by["score"].agg(mean="mean", lowest="min", highest="max")
+    every = pd.MultiIndex.from_product([last["project"].unique(), CONDITIONS], names=CELL)
+    counts = by["score"].agg(ratings="count").join(by[["dont_know", "late"]].sum()).reindex(every, fill_value=0)
+    weakest = table["mean"] == table.groupby("project")["mean"].transform("min")
+    return counts.join(table).assign(weakest=weakest.reindex(every, fill_value=False)).reset_index()
+
+
+def agreement(scores) -> dict[str, float]:
+    """Pairs of raters on the same project and condition: how many, share equal, share within a step, kappa.
+
+    Kappa is Cohen's with quadratic weights, raters in the order of their names; NaN below `PAIRS` pairs.
+    """
+    by = latest(scores).dropna(subset="score").sort_values("rater", kind="stable").groupby(CELL)["score"]
+    pairs = pd.DataFrame([pair for _cell, each in by for pair in combinations(each, 2)], columns=["one", "two"])
+    apart, chance = (pairs["one"] - pairs["two"]).abs(), np.subtract.outer(*pairs.T.to_numpy()) ** 2
+    kappa = 1 - (apart**2).mean() / chance.mean() if len(pairs) >= PAIRS and chance.any() else np.nan
+    return {"pairs": len(pairs), "equal": (apart == 0).mean(), "within_one": (apart <= 1).mean(), "kappa": kappa}
+
+
+def rating_sd(scores) -> float:
+    """Standard deviation of a single rating around the mean of all who might have rated that project and condition."""
+    by = latest(scores).groupby(CELL)["score"]
+    freedom = (by.count() - 1).clip(lower=0).sum()
+    return max(LEAST_SD, float(np.sqrt((by.var() * (by.count() - 1)).sum() / freedom))) if freedom else UNKNOWN_SD
+
+
+def score(scores, project) -> dict | None:
+    """For a card: mean over the rated conditions, its standard error from rating alone, and the conditions' means.
+
+    None where nobody rated the project. Errors of different ratings are taken to be independent.
+    """
+    rated = profile(scores).query("project == @project & ratings > 0") if scores is not None and len(scores) else []
+    if not len(rated):
+        return None
+    se = rating_sd(scores) * float(np.sqrt((1 / rated["ratings"]).sum())) / len(rated)
+    means = rated.set_index("condition")["mean"]
+    return {"score": float(means.mean()), "se": se, "conditions": means.to_dict()}
+
+
+def gaps(result, panel, *, threshold=None) -> pd.DataFrame:
+    """The result's `by_project` as a table: also `unsafe` now in percent, `held_against`, and whether there is a `gap`.
+
+    A gap is a project whose areas are less safe than the median area (or `threshold`, in percent) and whose verdict
+    shows no fall. Now is the mean of the last two waves, areas weighted by residents.
+    """
+    if result["city"] != panel.attrs["city"]:
+        raise ParameterError(f"run: an evaluation of {result['city']}, not of {panel.attrs['city']}")
+    now = 100 * panel["share_unsafe"].isel(wave=slice(-2, None)).mean("wave")
+    residents = panel["population"].sum("stratum") * panel["exposure"].any("wave")
+    table = pd.DataFrame.from_dict(result["by_project"], orient="index").rename_axis("project").reset_index()
+    table["unsafe"] = now.weighted(residents).mean("area").sel(project=table["project"].tolist()).values
+    table["held_against"] = float(now.median()) if threshold is None else threshold
+    return table.assign(gap=(table["unsafe"] > table["held_against"]) & table["verdict"].isin(NOT_SEEN))
+
+
+def next_steps(profile, projects, *, lang) -> pd.DataFrame:
+    """The two lowest conditions (more where they tie) of each project: `mean` score, and the step to the next level."""
+    rows = profile[profile["project"].isin(projects) & (profile.groupby("project")["mean"].rank("min") <= 2)]
+    rows = rows.assign(level=np.floor(rows["mean"]).astype(int)).merge(rubric(lang), on=["condition", "level"])
+    return rows.sort_values(["project", "mean"], kind="stable")[
+        ["project", "condition", "name", "mean", "text", "step"]
+    ]
