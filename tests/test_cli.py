@@ -16,6 +16,7 @@ OPTIONS = {
     "cities": ["--raw"],
     "check": ["--raw"],
     "evaluate": ["--raw", "--out", "--item", "--project", "--comparison", "--checks", "--lang", "-p"],
+    "register": ["--project", "--raw", "--out", "--question", "--decision", "-p"],
     "simulate": [
         "--out", "--areas", "--treated", "--waves", "--respondents", "--projects", "--effect-pp", "--baseline-unsafe",
         "--baseline-gap-pp", "--trend", "--shock-sd", "--shock-rho", "--seed", "--shares",
@@ -87,6 +88,8 @@ def test_each_command_explains_exactly_the_options_of_the_contract(command):
         ["evaluate", "demo", "--lang", "nl", "-p", "lang=fr"],
         ["simulate", "--out", "data/raw/x", "--areas", "many"],
         ["simulate", "--out", "data/raw/Not Allowed"],
+        ["register", "demo"],
+        ["register", "demo", "--project", "no-such"],
         ["import", "stadsmonitr", "pyproject.toml", "--out", "data/raw/x"],
         ["import", "stadsmonitor", "absent.xlsx", "--out", "data/raw/x"],
         ["check", "No-Such"],

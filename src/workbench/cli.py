@@ -38,6 +38,12 @@ app = typer.Typer(
 
 Raw = Annotated[str, typer.Option(help="Folder that holds one folder per city.", metavar="DIR")]
 City = Annotated[str, typer.Argument(help="Name of the city's folder, as `workbench cities` lists it.", metavar="CITY")]
+Parameter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p", "--parameter", help="Any other parameter of the notebook; repeat for more.", metavar="NAME=VALUE"
+    ),
+]
 EVALUATION = "notebooks/03-evaluate-projects.ipynb"
 
 
@@ -105,12 +111,7 @@ def evaluate(
     lang: Annotated[
         str | None, typer.Option(help="Language of the report.", metavar="en|nl|fr", show_default="en")
     ] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-p", "--parameter", help="Any other parameter of the notebook; repeat for more.", metavar="NAME=VALUE"
-        ),
-    ] = None,
+    parameter: Parameter = None,
 ) -> None:
     """Evaluate a city's projects and write a report.
 
@@ -127,14 +128,8 @@ def evaluate(
     options = {"item": item, "projects": ";".join(project or ()) or None, "comparison": comparison}
     options |= {"checks": checks, "lang": lang}
     given |= {name: value for name, value in options.items() if value is not None}
-    for text in parameter or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ParameterError(f"-p {text!r}: write NAME=VALUE")
-        if name.strip() in given:
-            raise ParameterError(f"parameter {name.strip()!r} is given twice; leave out -p {name.strip()}=...")
-        given[name.strip()] = value
     say("checking the files")
+    given = _with(given, parameter)
     values = parameters.validate_parameters(EVALUATION, given)
     checked, panel = _check_evaluation(values)
     status = runs.run_notebook(EVALUATION, given, out=target, data_hash=checked.data_hash, say=say)
@@ -142,6 +137,46 @@ def evaluate(
     write_processed(checked, panel=panel)
     _print_outcome(status, resolve(target))
     raise typer.Exit(0 if status["state"] == "done" else 1)
+
+
+def _with(given: dict[str, Any], parameter: list[str] | None) -> dict[str, Any]:
+    """Return the parameters with those of the options -p, none of them given twice."""
+    found = dict(given)
+    for text in parameter or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise ParameterError(f"-p {text!r}: write NAME=VALUE")
+        if name in found:
+            raise ParameterError(f"parameter {name!r} is given twice; leave out -p {name}=...")
+        found[name] = value
+    return found
+
+
+@app.command()
+def register(
+    city: City,
+    project: Annotated[str, typer.Option(help="Project to register.")],
+    raw: Raw = "data/raw",
+    out: Annotated[
+        str | None, typer.Option(help="File to write.", metavar="FILE", show_default="registrations/CITY-P.json")
+    ] = None,
+    question: Annotated[str, typer.Option(help="What is asked.", show_default="made from the item")] = "",
+    decision: Annotated[
+        str, typer.Option(help="What will be decided on it.", show_default="whether to go on with the project")
+    ] = "",
+    parameter: Parameter = None,
+) -> None:
+    """Write down how a project will be evaluated, before outcomes are opened."""
+    from workbench import parameters, registration
+    from workbench.cities import load_city
+
+    given = _with({"city": validate_name(city, "city"), "raw": raw, "projects": project}, parameter)
+    values = parameters.validate_parameters(EVALUATION, given)
+    if extra := sorted(given.keys() - {"city", "raw", "projects", *registration.FIELDS}):
+        raise ParameterError(f"-p {', '.join(extra)}: not registered; allowed: {', '.join(registration.FIELDS)}")
+    found = load_city(city, raw=resolve(raw))
+    content = registration.plan(found, values, project=project, question=question, decision=decision)
+    print(f"Registered: {relative(registration.save(content, out=out, raw=raw))}", *content["notes"], sep="\n")
 
 
 def _check_evaluation(values: dict[str, Any]) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from workbench import figures, setting, tables, verdict
+from workbench import figures, registration, setting, tables, verdict
 from workbench.items import ITEMS
 from workbench.language import month, number, points, short, translator
 from workbench.panel import answers_told
@@ -50,7 +50,7 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
         "grade": _("Evidence grade {grade} of 5").format(grade=result["grade"]),
         "grade_text": _grade_text(result, lang),
         "caveats": _caveats(result, panel, lang),
-        "footer": _footer(result, lang),
+        "footer": f"{registration.sentence(result.get('registration', {}), lang=lang)} {_footer(result, lang)}",
     }
     pages = Environment(loader=FileSystemLoader(tables.TEMPLATE), autoescape=True, trim_blocks=True)
     return HTML(pages.get_template("page_one.html.j2").render(context))

@@ -31,8 +31,7 @@ def build_panel(
     Raises ParameterError, all faults at once, for names the city does not know and for a design without treated or
     comparison areas.
     """
-    projects, comparison = _names(projects), _names(comparison)
-    chosen = _choose(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) | {"lang": lang}
+    chosen = choices(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) | {"lang": lang}
     counts = _answered(count_answers(city, item=chosen["item"]))
     while True:
         if counts.sizes["wave"] < 2:
@@ -89,9 +88,9 @@ def answer_shares(panel) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "wave", "year", "answer", "share", "lower90", "upper90"])
 
 
-def _choose(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) -> dict:
-    """The checked choices; every fault in one ParameterError."""
-    faults = []
+def choices(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) -> dict:
+    """The checked choices of an evaluation, defaults filled in; every fault in one ParameterError. `window` is months."""
+    projects, comparison, faults = _names(projects), _names(comparison), []
     known = [i for i in city.items if ITEMS[i].construct == "insecurity"]
     rows = city.projects[city.projects["project"].isin(projects)] if projects else city.projects
     primary = [i for i in rows["primary_item"].dropna().unique() if i in known]
@@ -124,7 +123,7 @@ def _choose(city, item, unsafe_from, projects, comparison, window_months, minimu
     if faults:
         raise ParameterError("\n".join(faults))
     return {
-        "item": item, "unsafe_from": unsafe_from, "projects": tuple(projects), "comparison": tuple(comparison),
+        "item": item, "unsafe_from": unsafe_from, "projects": projects, "comparison": comparison,
         "window": (int(match[1]), int(match[2])), "minimum_pp": minimum_pp,
     }  # fmt: skip
 
@@ -307,8 +306,13 @@ def _describe(panel, city, chosen, notices) -> xr.Dataset:
 
 
 def _minimum(panel, asked, baseline) -> float:
-    """Smallest worthwhile effect: as asked, else what all projects state alike, else min(2, a quarter of baseline) pp."""
+    """Smallest worthwhile effect: as asked, else what all projects state alike, else by the rule, in pp."""
     own = panel["project_minimum"].values
     if asked is None and own.min() == own.max():  # never true where a project states none
         asked = own[0]
-    return float(asked) if asked is not None else min(2.0, 25 * baseline)
+    return float(asked) if asked is not None else usual_minimum(100 * baseline)
+
+
+def usual_minimum(baseline_pp: float) -> float:
+    """Smallest worthwhile effect where nobody stated one: 2 points, or a quarter of the baseline if that is less."""
+    return min(2.0, baseline_pp / 4)

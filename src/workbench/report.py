@@ -40,9 +40,9 @@ IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd.DataFrame, *, lang: str) -> dict:
     """result.json as a plain dict: verdict, sentence, grade, effects, checks, diagnostics, counts, provenance.
 
-    `inputs` has `att` and `by_project` (posterior summaries in pp, see `verdict.decide`) and `needed`, the sentence
-    on what would settle an open question. `checks.attrs` holds `design_level` and `diagnostics`, `idata.attrs` the
-    settings of the fit and its seconds by phase (`seconds_load`, ...).
+    `inputs` has `att` and `by_project` (posterior summaries in pp, see `verdict.decide`), `needed`, the sentence on what
+    would settle an open question, and `registration` (`registration.summary`). `checks.attrs` holds `design_level` and
+    `diagnostics`, `idata.attrs` the settings of the fit and its seconds by phase (`seconds_load`, ...).
     """
     attrs, source, blocked = panel.attrs, dict(idata.attrs), bool((checks["status"] == "fail").any())
     minimum = float(attrs["minimum_pp"])
@@ -63,6 +63,7 @@ def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd
         "checks": checks[["name", "status", "message"]].to_dict("records"),
         "diagnostics": checks.attrs["diagnostics"],
         "n": _counts(panel),
+        "registration": inputs.get("registration", {}),
         "seconds": seconds,
         "provenance": {
             "data_hash": attrs["data_hash"],

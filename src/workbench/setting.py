@@ -57,6 +57,22 @@ def projects(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd
     return _filled(pd.DataFrame(made))
 
 
+def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.DataFrame:
+    """What `registration.compare` found: per project when it was registered, and what the evaluation does otherwise."""
+    _ = translator(lang).gettext
+    told = {"changed": _("changed after it was written"), "outcomes_known": _("written after outcomes were in")}
+    nothing = np.where(compared["registered"] == "", "", _("nothing"))
+    return pd.DataFrame(
+        {
+            _("project"): compared["project"].map(panel["project_name"].to_series()),
+            _("registered"): compared["registered"].replace("", _("no")),
+            _("what differs"): compared["field"].replace(told).where(compared["field"] != "", nothing),
+            _("as registered"): compared["registered_value"],
+            _("as evaluated"): compared["used_value"],
+        }
+    )
+
+
 def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.DataFrame:
     """Fieldwork, mode, questionnaire and notes of each wave; with a panel its waves only, and how many answered."""
     _ = translator(lang).gettext

@@ -48,6 +48,7 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
         "city": _("What the files hold"),
         "projects": _("Projects"),
         "areas": _("Areas compared, and the waves that count"),
+        "registration": _("Registered before the outcomes?"),
         "question": _("The question"),
         "waves": _("Waves"),
         "items": _("Items and missing answers"),

@@ -1,0 +1,160 @@
+"""Written down before outcomes are opened: what will be evaluated, how, and what will be decided on it.
+
+A registration is one sealed JSON file in registrations/, meant to be committed: the seal shows a careless change, the
+history of the repository a deliberate one. Format and fields: docs/data.md.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from workbench import __version__, paths, provenance
+from workbench.errors import ParameterError
+from workbench.estimands import project_minimum
+from workbench.items import ITEMS
+from workbench.language import number, translator
+from workbench.panel import choices, usual_minimum
+
+SCHEMA, FOLDER = "registration-1", "registrations"
+FIELDS = ("item", "unsafe_from", "minimum_pp", "window_months", "comparison", "prior")
+COLUMNS = ["project", "registered", "sha256", "field", "registered_value", "used_value"]
+
+
+def plan(city, values: Mapping, *, project: str, question: str = "", decision: str = "") -> dict:
+    """The sealed registration of one project; `values` are the checked parameters of an evaluation.
+
+    No panel is built, for the project may start after the last wave. ParameterError with every fault at once.
+    """
+    chosen = choices(city, projects=(project,), **{name: values[name] for name in FIELDS if name != "prior"})
+    about, item = _about(city, project), ITEMS[chosen["item"]]
+    own = city.projects.loc[city.projects["project"] == project, "min_worthwhile_pp"].dropna().tolist()
+    minimum = values["minimum_pp"] or (own[0] if own else None)
+    faults = [f"comparison area {area!r} has the project" for area in chosen["comparison"] if area in about["areas"]]
+    if own and minimum != own[0]:
+        faults.append(f"minimum_pp {minimum:g}: the project states {own[0]:g} in the city's files; allowed: that")
+    if faults:
+        raise ParameterError("\n".join(faults))
+    seen = city.waves.loc[city.waves["end"] > pd.Timestamp(about["start"]), "wave"].tolist()
+    notes = [] if minimum else ["minimum_pp: 2 points, or a quarter of the baseline share if that is less"]
+    notes += [f"outcomes may have been seen: fieldwork of {', '.join(seen)} ended after the start"] if seen else []
+    unsafe = ", ".join(item.categories[item.categories.index(chosen["unsafe_from"]) :])
+    asked = f"do fewer residents of its areas answer “{item.wording}” with {unsafe} than would without it?"
+    return provenance.seal({
+        "schema": SCHEMA, "made": f"{datetime.now(UTC):%Y-%m-%d}", "city": city.city, "city_name": city.name,
+        "simulated": city.simulated, "project": about, "question": question or f"{about['name']}: {asked}",
+        "decision": decision or "whether to go on with the project", "item": chosen["item"],
+        "unsafe_from": chosen["unsafe_from"], "minimum_pp": minimum, "window_months": "{}-{}".format(*chosen["window"]),
+        "comparison": sorted(chosen["comparison"]) or _without_project(city, chosen["item"]), "prior": values["prior"],
+        "collective_impact": _scores(city, project), "data_hash": city.data_hash, "waves_after_start": seen,
+        "notes": notes, "workbench": __version__,
+    })  # fmt: skip
+
+
+def save(content: Mapping, *, out: str | None, raw: str) -> Path:
+    """Write a registration, once for each project and never among a city's own files; else ParameterError."""
+    city, project = content["city"], content["project"]["id"]
+    target = paths.resolve(out or f"{FOLDER}/{city}-{project}.json")
+    shown = paths.relative(target)
+    if any(target.resolve().is_relative_to(paths.resolve(kept).resolve()) for kept in (raw, "data/raw")):
+        raise ParameterError(f"{shown} lies among the cities' own files; allowed: a file in another folder")
+    if target.exists() or project in registered(city):
+        raise ParameterError(f"{shown}: project {project} is registered, or the file exists; neither is ever replaced")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return provenance.write_json(target, content)
+    except OSError as error:
+        raise ParameterError(f"{shown} cannot be written: {error.strerror}") from None
+
+
+def registered(city: str) -> dict[str, dict]:
+    """The registrations of a city in registrations/ by project; a file that is none is passed over."""
+    found = {}
+    for file in sorted((paths.project_root() / FOLDER).glob("*.json")):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if content["schema"] == SCHEMA and content["city"] == city:
+                found.setdefault(content["project"]["id"], content)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def compare(city, panel, *, prior: str, lang: str) -> pd.DataFrame:
+    """What the evaluation does otherwise than registered: COLUMNS, values as text in `lang`, of lists what differs.
+
+    One row per project and deviation; a project without any, or without registration, has one with an empty `field`.
+    Two fields have no values: `changed` (the seal is broken, so nothing else is read) and `outcomes_known`.
+    """
+    found, rows = registered(city.city), []
+    rule = {"minimum_pp": usual_minimum(panel.attrs["baseline_pp"])}
+    for project, minimum in zip(panel["project"].values, project_minimum(panel), strict=True):
+        said = found.get(project, {})
+        head = dict.fromkeys(COLUMNS, "") | {"project": str(project)}
+        head |= {"registered": str(said.get("made", "")), "sha256": str(said.get("sha256", ""))}
+        if not said or not provenance.sealed(said):
+            rows.append(head | ({"field": "changed"} if said else {}))
+            continue
+        then = rule | {name: value for name, value in (said | said["project"]).items() if value is not None}
+        now = panel.attrs | _about(city, project) | {"prior": prior, "minimum_pp": float(minimum)}
+        # Areas whose project has not begun serve as comparison too, as project areas do before theirs: no departure.
+        waiting = set(city.projects["area"]) - set(then["comparison"])
+        now["comparison"] = sorted(set(panel["area"].values[~panel["treated"].values]) - waiting)
+        differ = {"outcomes_known": ("", "")} if then["waves_after_start"] else {}
+        for field in (*FIELDS, "areas", "start", "full"):
+            a, b = then[field], now[field]
+            if isinstance(b, list):
+                a, b = (", ".join(sorted(set(one) - set(other))) for one, other in ((a, b), (b, a)))
+            elif isinstance(b, float):
+                a, b = (number(value, lang, 2) for value in (a, b))
+            differ |= {field: (a, b)} if a != b else {}
+        rows += [head | dict(zip(COLUMNS[3:], (field, *pair), strict=True)) for field, pair in differ.items()] or [head]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def summary(compared: pd.DataFrame) -> dict[str, dict]:
+    """What `compare` found, as result.json holds it: project -> registered (date or None), sha256, deviations."""
+    made = {}
+    for row in compared.itertuples():
+        said = {"registered": row.registered or None, "sha256": row.sha256 or None, "deviations": []}
+        made.setdefault(row.project, said)["deviations"] += [row.field] if row.field else []
+    return made
+
+
+def sentence(summary: Mapping, *, lang: str) -> str:
+    """Were the evaluated projects registered, for the foot of page 1."""
+    _ = translator(lang).gettext
+    found = [set(row["deviations"]) for row in summary.values() if row["registered"]]
+    if not found:
+        return _("Not registered in advance.")
+    if len(found) == len(summary) and not any(found):
+        return _("Registered in advance, and evaluated as registered.")
+    late, differ = sum("outcomes_known" in one for one in found), sum(bool(one - {"outcomes_known"}) for one in found)
+    return _(
+        "Registered: {registered} of {projects} projects ({late} after outcomes were in); evaluated otherwise than "
+        "registered: {differ}."
+    ).format(registered=len(found), projects=len(summary), late=late, differ=differ)
+
+
+def _about(city, project: str) -> dict:
+    rows = city.projects[city.projects["project"] == project]
+    dates = {name: f"{rows[name].min():%Y-%m-%d}" for name in ("start", "full")}
+    first = {name: rows[name].iloc[0] for name in ("name", "kind", "focus")}
+    return {"id": project} | first | {"areas": sorted(rows["area"])} | dates
+
+
+def _without_project(city, item: str) -> list[str]:
+    """Areas without any project in which the item was asked."""
+    rows = city.respondents.dropna(subset=item) if city.shares is None else city.shares.query("item == @item")
+    return sorted(set(rows["area"]) - set(city.projects["area"]))
+
+
+def _scores(city, project: str) -> dict | None:
+    """Condition -> the latest score of each rater (None = don't know); None where nobody has scored the project."""
+    if city.collective_impact is None:
+        return None
+    rows = city.collective_impact.query("project == @project").sort_values(["condition", "rater", "date"])
+    last = rows.drop_duplicates(["condition", "rater"], keep="last").groupby("condition")["score"]
+    return {name: [None if pd.isna(score) else int(score) for score in scores] for name, scores in last} or None
