@@ -129,7 +129,7 @@ def test_result_has_exactly_the_keys_of_the_contract(done):
     }  # fmt: skip
     assert list(result["att_pp"]) == SUMMARY
     assert len(result["by_project"]) == 2
-    assert all(list(row) == [*SUMMARY, "verdict"] for row in result["by_project"].values())
+    assert all(list(row) == [*SUMMARY, "verdict", "cost_per_resident_eur"] for row in result["by_project"].values())
     assert all(set(check) == {"name", "status", "message"} for check in result["checks"])
     assert {check["status"] for check in result["checks"]} <= {"pass", "warn", "not possible"}
     assert set(result["diagnostics"]) == {"rhat_max", "ess_bulk_min", "ess_tail_min", "divergences"}

@@ -256,7 +256,7 @@ def test_an_evaluation_is_saved_whole_and_small(tmp_path, idata):
     kept = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert list(result.keys() - kept.keys()) == ["needed"] and kept["sentence"] == result["sentence"]
     assert kept["att_pp"] == {name: result["att_pp"][name] for name in report.SUMMARY}
-    assert list(kept["by_project"]["hosts"]) == [*report.SUMMARY, "verdict"]
+    assert list(kept["by_project"]["hosts"]) == [*report.SUMMARY, "verdict", "cost_per_resident_eur"]
     assert len(pd.read_csv(tmp_path / "run" / "effects.csv")) == len(hand.effects())
 
 

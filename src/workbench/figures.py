@@ -83,7 +83,7 @@ def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> s
         texts.append(f"{name}: {_said(block, names, lang)}")
     middle = (block.cumsum(axis=1) - block / 2).ffill().iloc[-1].fillna(0)  # where an answer was last given
     labels, end = [names.get(answer, answer) for answer in answers], starts["comparison"] + len(waves)
-    _direct_labels(ax, end - 0.1, middle.tolist(), labels, [INK] * len(answers), gap=8, keys=_shades(len(answers)))
+    direct_labels(ax, end - 0.1, middle.tolist(), labels, [INK] * len(answers), gap=8, keys=_shades(len(answers)))
     ax.set(ylim=(0, 112), xlim=(-0.6, end + 1.6), yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
     ax.set_xticks([start + x for start in starts.values() for x in range(len(waves))], [*map(str, waves)] * 2)
     sns.despine(ax=ax, left=True)
@@ -122,7 +122,7 @@ def _bar_text(ax: Axes, x: float, y: float, text: str, colour: tuple) -> None:
     ax.text(x, y, text, ha="center", va="center", fontsize=10.5, color="white" if dark else INK)
 
 
-def _direct_labels(
+def direct_labels(
     ax: Axes, x: float, heights: list[float], texts: list[str], colours: list[str], *, gap: float, keys: list = ()
 ) -> None:
     """Labels to the right of `x`, at their heights or as near as a `gap` allows; `keys` are colours of squares before them."""
@@ -159,7 +159,7 @@ def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
     lines += [(without, _("without\nthe projects"), ORANGE)] if len(without) else []
     low, high = ax.get_ylim()
     span = treated["year"].max() - treated["year"].min() or 1
-    _direct_labels(
+    direct_labels(
         ax,
         treated["year"].max() + 0.03 * span,
         [line["mean"].iloc[-1] for line, _t, _c in lines],

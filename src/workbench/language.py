@@ -57,6 +57,16 @@ def short(value: float, lang: str) -> str:
     return number(value, lang, 0 if round(float(value), 1).is_integer() else 1)
 
 
+def rough(value: float, lang: str) -> str:
+    """`value` to two significant figures, as much as a wide interval bears: 310, 5,700."""
+    return number(float(f"{value:.2g}"), lang, 0)
+
+
+def euro(value: float, lang: str) -> str:
+    """Euros to two significant figures: EUR 310."""
+    return translator(lang).gettext("EUR {n}").format(n=rough(value, lang))
+
+
 def points(value: float, lang: str) -> str:
     """Percentage points with their sign: +1.6, −4.6, 0.0."""
     text = number(value, lang)

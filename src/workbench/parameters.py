@@ -35,6 +35,10 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
         Annotated[Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None, _EMPTY_IS_NONE],
         "a number of percentage points above 0",
     ),
+    "worth_eur": (
+        Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, _EMPTY_IS_NONE],
+        "a number of euros above 0",
+    ),
     "prior": (Literal["sceptical", "wide", "flat"], "one of sceptical, wide, flat"),
     "checks": (Literal["core", "full"], "one of core, full"),
     "draws": (Annotated[int, Field(ge=1, le=100_000)], "a whole number from 1 to 100000"),

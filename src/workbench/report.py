@@ -116,7 +116,8 @@ def _as_published(result: dict) -> dict:
     short = {name: value for name, value in result.items() if name != "needed"}
     short["att_pp"] = {name: result["att_pp"][name] for name in SUMMARY}
     short["by_project"] = {
-        project: {name: row[name] for name in (*SUMMARY, "verdict")} for project, row in result["by_project"].items()
+        project: {name: row.get(name) for name in (*SUMMARY, "verdict", "cost_per_resident_eur")}
+        for project, row in result["by_project"].items()
     }
     short["seconds"] = {name: result["seconds"].get(name) for name in PHASES}
     return short

@@ -9,9 +9,9 @@ import xarray as xr
 from IPython.display import HTML
 
 from workbench.items import ITEMS
-from workbench.language import MINUS, number, percent, points, translator
+from workbench.language import MINUS, euro, number, percent, points, translator
 from workbench.panel import answers_told
-from workbench.verdict import check_label, status_label
+from workbench.verdict import change, check_label, status_label
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -59,6 +59,7 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
         "trends": _("Residents feeling unsafe in percent, areas weighted by residents"),
         "att_by_project": _("Effect of each project in percentage points"),
         "att_by_event_time": _("Effect by waves since the start in percentage points"),
+        "money": _("What it cost, and whether it was worth it"),
         "checks": _("Checks"),
         "parameters": _("Main parameters, logit scale"),
         "provenance": _("Provenance"),
@@ -127,6 +128,30 @@ def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd
             _("chance of a rise"): [_chance(value, lang) for value in rows["p_rise"]],
         }
     )
+
+
+def money(frame: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.DataFrame:
+    """What each project cost, for how many residents, and per resident no longer unsafe; `frame` of `money.value`."""
+    _ = translator(lang).gettext
+    amounts = lambda name: ["" if np.isnan(value) else euro(value, lang) for value in frame[name]]
+    whole = lambda name: ["" if np.isnan(value) else number(value, lang, 0) for value in frame[name]]
+    fewer = frame[["fewer_median", "fewer_lower90", "fewer_upper90"]].set_axis(["mean", "low", "high"], axis=1)
+    words = fewer.dropna().map(lambda count: change(-float(f"{count:.2g}"), lang=lang))
+    said = {p: _("{mean} ({low} to {high})").format(**row) for p, row in words.to_dict("index").items()}
+    made = {
+        _("project"): frame["name"],
+        _("cost in euro"): whole("cost_eur"),
+        _("residents of its areas"): whole("residents"),
+        _("of them feel unsafe (90 % interval)"): [said.get(project, "") for project in frame.index],
+        _("cost per resident no longer unsafe (90 % interval)"): frame["told"],
+        _("the same at the smallest worthwhile effect"): amounts("at_minimum"),
+    }
+    if "p_worth" in frame:
+        head = _("chance that it is worth it, at {worth} each").format(worth=euro(worth_eur, lang))
+        made |= {head: [_chance(value, lang) for value in frame["p_worth"]]}
+        made |= {_("expected net benefit"): amounts("net_benefit"), _("worth of knowing for certain"): amounts("evpi")}
+        made |= {_("worth of one more wave"): amounts("evsi")}
+    return pd.DataFrame(made)
 
 
 def event_study_note(projects: int, treated_areas: int, *, lang: str) -> str:
