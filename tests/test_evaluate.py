@@ -125,7 +125,7 @@ def test_result_has_exactly_the_keys_of_the_contract(done):
     result = of_json(done, "result.json")
     assert set(result) == {
         "city", "simulated", "item", "unsafe_from", "minimum_pp", "window", "verdict", "sentence", "grade", "att_pp",
-        "by_project", "checks", "diagnostics", "n", "seconds", "provenance",
+        "by_project", "checks", "diagnostics", "n", "registration", "seconds", "provenance",
     }  # fmt: skip
     assert list(result["att_pp"]) == SUMMARY
     assert len(result["by_project"]) == 2

@@ -144,8 +144,12 @@ def test_the_card_says_why_the_grade_is_below_the_design():
     assert "leaves grade 1" in html and "One step less" not in html
 
 
-def test_the_footer_opens_with_the_window_as_a_sentence():
-    assert "<footer><p>Effects count waves 6 to 24 months after full start. Model" in first_page()[1]
+def test_the_footer_opens_with_the_registration_and_the_window_as_sentences():
+    foot = "<footer><p>Not registered in advance. Effects count waves 6 to 24 months after full start. Model"
+    assert foot in first_page()[1]
+    row = {"registered": "2026-01-01", "sha256": "ab", "deviations": []}
+    html = first_page(registration=dict.fromkeys(hand.PROJECTS, row))[1]
+    assert "<footer><p>Registered in advance, and evaluated as registered. Effects count" in html
 
 
 def test_names_with_markup_in_them_are_text():
