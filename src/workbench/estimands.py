@@ -62,6 +62,11 @@ def latent_att(panel, draws, project=None) -> xr.DataArray:
     return (_removed(panel, draws, project).isel(area=area, wave=wave) * weight).sum("cell")
 
 
+def without(panel, draws, project) -> xr.DataArray:
+    """Percent of residents of a project's areas who would feel unsafe without it, over its window; dims (chain, draw)."""
+    return _level(panel, draws, panel["window"].sel(project=project), _removed(panel, draws, project))
+
+
 def summarise(draws, *, minimum_pp=np.nan) -> dict[str, float]:
     """Mean, sd, 50 % and 90 % equal-tailed intervals, and the chances of a fall, a worthwhile fall and a rise."""
     x = draws.values

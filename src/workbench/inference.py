@@ -128,21 +128,16 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
 
     A fit whose diagnostics fail is repeated, at most `reruns` (up to 2) times, with twice the draws and smaller steps (attrs `reruns`); what then
     still fails is left for the convergence check to say. What the design leaves open (assumed number of answers,
-    few waves, the other prior) is fitted too and kept as attrs and in `other_prior`; with `checks="full"` also the effect
+    few waves, the other prior, a prior from other cities) is fitted too and kept as attrs and in `other_prior`; with `checks="full"` also the effect
     under every prior. `many` feeds the panel's data to a model that was built with `keep_empty` for another panel of
     the same shape, and compiles once for all of them.
     """
     load = time.time() - psutil.Process().create_time()
     data = {k: np.asarray(v) for k, v in model_data(panel, keep_empty=True).items()} if many else {}
     build = partial(_kept if many else sampler, model)
-    idata = _with_att(panel, build(draws=draws, tune=tune, chains=chains)(seed, **data))
-    for rerun in range(1, reruns + 1):
-        if sound(diagnostics(idata)) or draws * chains < ESS:
-            break
-        spent = {k: v for k, v in idata.attrs.items() if k.startswith("seconds")}
-        again = build(draws=2 * draws, tune=2 * tune, chains=chains, target_accept=(0.9, 0.97)[rerun - 1])
-        idata = _with_att(panel, again(seed + rerun, **data))
-        idata.attrs |= {k: idata.attrs[k] + v for k, v in spent.items()} | {"reruns": rerun}
+    with_att = lambda tree: tree.assign(att=estimands.att(panel, tree))
+    accept = (0.75, 0.9, 0.97)[: reruns + 1]
+    idata = settle(build, seed, draws=draws, tune=tune, chains=chains, accept=accept, add=with_att, **data)
     idata["prior"] = xr.DataTree(_prior_delta(model))
     scale = float(model["prior_scale"].get_value()) if "prior_scale" in model.named_vars else PRIORS["flat"]
     name = next(k for k, v in PRIORS.items() if v == scale)
@@ -153,6 +148,32 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
         _prior_panel(panel, idata, seed=seed)
     idata.attrs["seconds_sensitivity"] = time.perf_counter() - began
     idata.attrs["seconds_total"] = time.time() - psutil.Process().create_time()
+    return idata
+
+
+def settle(
+    build, seed, *, draws=1000, tune=300, chains=4, accept=(0.75, 0.9, 0.97), add=lambda posterior: posterior, **data
+):
+    """Draws with their diagnostics as attrs; where these fail, again with twice the draws and the next `accept`.
+
+    `build(draws=, tune=, chains=, target_accept=)` gives a sampler; `add` puts what is to be diagnosed too into the
+    posterior. attrs `reruns` counts the repeats; seconds are those of all attempts.
+    """
+    spent = dict.fromkeys(("seconds_compile", "seconds_sample"), 0.0)
+    for rerun, target in enumerate(accept):
+        more = 2 if rerun else 1
+        sample = build(draws=more * draws, tune=more * tune, chains=chains, target_accept=target)
+        idata = _diagnosed(sample(seed + rerun, **data), add)
+        spent = {name: value + idata.attrs[name] for name, value in spent.items()}
+        idata.attrs |= spent | ({"reruns": rerun} if rerun else {})
+        if sound(diagnostics(idata)) or draws * chains < ESS:
+            break
+    return idata
+
+
+def _diagnosed(idata, add) -> xr.DataTree:
+    idata["posterior"] = xr.DataTree(add(idata["posterior"].to_dataset()))
+    idata.attrs |= diagnostics(idata)
     return idata
 
 
@@ -185,13 +206,6 @@ def sound(found) -> bool:
     return found["rhat_max"] <= RHAT and enough and found["divergences"] == 0
 
 
-def _with_att(panel, idata) -> xr.DataTree:
-    posterior = idata["posterior"].to_dataset()
-    idata["posterior"] = xr.DataTree(posterior.assign(att=estimands.att(panel, posterior)))
-    idata.attrs |= diagnostics(idata)
-    return idata
-
-
 @cache
 def _prior_delta(model) -> xr.Dataset:
     """2,000 draws of the effects from their prior, dims (chain, draw, effect)."""
@@ -212,9 +226,13 @@ def _what_if(panel, model, idata, data, *, build, seed):
         fixed = sampler(build_model(panel, prior=idata.attrs["prior"], rho=0.5), draws=400, many=True)
         for label, rho in (("rho_0", 0.0), ("rho_05", 0.5), ("rho_09", 0.9)):
             _note(panel, idata, fixed(seed, rho_fixed=np.asarray(rho)), label)
-    if idata.attrs["prior"] in ("sceptical", "wide") and _maybe_no_change(panel, idata):
+    own = PRIORS[idata.attrs["prior"]]
+    if "mean_at" in given and (given["mean_at"], given["mean_scale"]) != (0.0, own):
+        _note(panel, idata, again(seed, **data, mean_at=np.asarray(0.0), mean_scale=np.asarray(own)), "alone")
+    elif idata.attrs["prior"] in ("sceptical", "wide") and _maybe_no_change(panel, idata):
         other = "wide" if idata.attrs["prior"] == "sceptical" else "sceptical"
-        draws = again(seed, **data, prior_scale=np.asarray(PRIORS[other]))["posterior"].to_dataset()
+        scale = np.asarray(PRIORS[other])
+        draws = again(seed, **data, prior_scale=scale, mean_scale=scale)["posterior"].to_dataset()
         both = {"att": estimands.att(panel, draws), "att_by_project": estimands.att_by(panel, draws, "project")}
         idata["other_prior"] = xr.DataTree(xr.Dataset(both, attrs={"prior": other}))
 
@@ -222,7 +240,7 @@ def _what_if(panel, model, idata, data, *, build, seed):
 def _prior_panel(panel, idata, *, seed):
     """The effect under each prior; flat is the likelihood alone."""
     for name in PRIORS:
-        same = name == idata.attrs["prior"]
+        same = name == idata.attrs["prior"] and "att_alone" not in idata.attrs
         _note(panel, idata, idata if same else sampler(build_model(panel, prior=name), draws=400)(seed), name)
 
 

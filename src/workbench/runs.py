@@ -25,6 +25,7 @@ from workbench.errors import ParameterError
 from workbench.parameters import notebook_parameters, validate_parameters
 from workbench.paths import project_root, redactor, relative, resolve
 
+PLACES = ("raw", "out", "cards", "prior_from", "run")  # parameters that are folders or files, lists separated by ';'
 # One thread per linear-algebra call: chains already fill the cores, and more threads make each other wait.
 KERNEL_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -57,11 +58,12 @@ def run_notebook(
     status |= {"hashes": hashes, "started": _now(), "finished": None}
     work = _work_folder(target)
     try:
-        shown = {str(work): relative(target), str(target): relative(target)}
-        private = redactor(shown | {str(resolve(raw)): relative(raw) for raw in [values.get("raw")] if raw})
+        given = [place for name in PLACES for place in str(values.get(name) or "").split(";") if place]
+        shown = {str(work): relative(target)} | {str(resolve(place)): relative(place) for place in [*given, target]}
+        private = redactor(shown)
         failure = _execute(source, values, work=work, say=say)
         _clean(work / "notebook.ipynb", private)
-        result = _clean(work / "result.json", private)
+        result = _clean(work / "result.json", private) or _clean(work / "pooled.json", private)
         failure = _render(work, lang=values.get("lang") or "en", result=result, say=say) or failure
         status |= _outcome(private(failure) if failure else None, result)
         draws = work / "posterior.nc"
@@ -74,8 +76,9 @@ def run_notebook(
 
 
 def _published(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters as they may be shown: folders relative to the project."""
-    return {name: relative(value) if name in ("raw", "out") and value else value for name, value in values.items()}
+    """Return the parameters as they may be shown: folders and files relative to the project."""
+    shown = {name: ";".join(map(relative, values[name].split(";"))) for name in PLACES if values.get(name)}
+    return dict(values) | shown
 
 
 def _work_folder(target: Path) -> Path:

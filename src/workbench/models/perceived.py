@@ -5,6 +5,7 @@
     latent[area, wave]         = level[cohort] + area + wave + shock[area, wave] + sum(design * delta)
     area ~ N(0, sd_area)         shock ~ AR(1) over waves with scale sd_shock and correlation rho
     delta[project, event time] = mu + tau * project + sd_event * deviation        (logit scale)
+    or, for an evidence card:    theta[project] + sd_event * (deviation - its mean over the window)
 
 What makes it causal: without the project, the treated areas' latent index would have moved in parallel with that of
 the areas not (yet) treated, apart from shocks that treat both groups alike; nobody changed before the announcement;
@@ -29,11 +30,13 @@ PRIORS = {"sceptical": 0.17, "wide": 0.34, "flat": 10.0}
 base of 24 % unsafe and within -3 to +5 at 6-9 %; 0.34 is twice as open; 10 leaves the likelihood alone."""
 
 
-def build_model(panel, *, prior="sceptical", rho=None, whiten=True, keep_empty=False, common_level=False):
+def build_model(panel, *, prior="sceptical", theta=None, rho=None, whiten=True, keep_empty=False, common_level=False):
     """A PyMC model of one panel (see `workbench.panel.build_panel`).
 
     `prior` names the scale of project effects in `PRIORS`; "flat" gives every project and event time its own
-    coefficient. `rho` fixes the shock correlation between waves one median gap apart (with fewer than four waves it
+    coefficient, "window" only every project's mean over the window (`theta`), event times differing from it as under
+    the sceptical prior: what an evidence card carries. `theta` (project) may come from a model around this one. The
+    mean of projects may get a prior of its own (pm.Data `mean_at`, `mean_scale`): what other cities found. `rho` fixes the shock correlation between waves one median gap apart (with fewer than four waves it
     cannot be learned); None gives it a Beta(2, 2). `whiten` chooses the parametrisation (see `_latent`); without it
     the model is the plain non-centred one, from which the prior can be drawn. `keep_empty` keeps cells without
     answers, so that cities of one design share a compiled function (`model_data` gives the arrays of each). `common_level` drops the free cohort levels:
@@ -45,7 +48,7 @@ def build_model(panel, *, prior="sceptical", rho=None, whiten=True, keep_empty=F
     with pm.Model(coords=coords) as model:
         given = {name: pm.Data(name, value) for name, value in data.items()}
         threshold = _thresholds(coords["threshold"], data["unsafe_cut"])
-        effect = pt.tensordot(given["design"], _delta(given, prior=prior), axes=[[2], [0]])
+        effect = pt.tensordot(given["design"], _delta(given, prior=prior, theta=theta), axes=[[2], [0]])
         latent = _latent(given, effect, rho=rho, whiten=whiten)
         strata = pm.ZeroSumNormal("strata", 0.5, dims="stratum") if len(coords["stratum"]) > 1 else pt.zeros(1)
         eta = latent[given["cell_area"], given["cell_wave"]] + strata[given["cell_stratum"]]
@@ -74,18 +77,22 @@ def _thresholds(names, unsafe_cut):
     return pm.Deterministic("cut", steps - steps[int(unsafe_cut)], dims="threshold")
 
 
-def _delta(given, *, prior):
+def _delta(given, *, prior, theta):
     """Effects per project and event time (dim effect), on the logit; negative means fewer residents feel unsafe."""
-    scale = PRIORS[prior]
     if prior == "flat":
-        return pm.Normal("delta", 0, scale, dims="effect")
-    scale = pm.Data("prior_scale", scale)
-    mu = pm.Deterministic("mu", scale * pm.Normal("mu_raw", 0, 1))
-    tau = pm.Deterministic("tau", scale * _half_normal("tau_raw"))
+        return pm.Normal("delta", 0, PRIORS["flat"], dims="effect")
+    scale = pm.Data("prior_scale", PRIORS["sceptical" if prior == "window" else prior])
     sd_event = pm.Deterministic("sd_event", scale / 2 * _half_normal("sd_event_raw"))
-    project = pm.Normal("project_raw", 0, 1, dims="project")
     event = pm.Normal("event_raw", 0, 1, dims="effect")
-    pooled = mu + tau * project[given["effect_project"]] + sd_event * event
+    if prior == "window":
+        theta = pm.Normal("theta", 0, PRIORS["flat"], dims="project") if theta is None else theta
+        around = event - pt.dot(given["window_weight"], event)[given["effect_project"]]
+        pooled = theta[given["effect_project"]] + sd_event * around
+    else:
+        at, spread = pm.Data("mean_at", 0.0), pm.Data("mean_scale", PRIORS[prior])
+        mu = pm.Deterministic("mu", at + spread * pm.Normal("mu_raw", 0, 1))
+        tau = pm.Deterministic("tau", scale * _half_normal("tau_raw"))
+        pooled = mu + tau * pm.Normal("project_raw", 0, 1, dims="project")[given["effect_project"]] + sd_event * event
     # Before full start and after a stop an effect may be anything between none and all: its own, not pooled.
     return pm.Deterministic("delta", pt.where(given["effect_pooled"], pooled, scale * event), dims="effect")
 
@@ -139,6 +146,10 @@ def model_data(panel, *, keep_empty=False, common_level=False) -> dict:
     working, information = working_response(panel)
     years = panel["year"].values
     lag = np.abs(years[:, None] - years[None, :]) / (np.median(np.diff(years)) if len(years) > 1 else 1.0)
+    # As `estimands.latent_att`: areas by residents, an area's window waves equally, one row per project.
+    share = (panel["window"] * panel["population"].sum("stratum") / panel["window"].sum("wave").clip(1)).values
+    own = panel["effect_project"].values == np.arange(panel.sizes["project"])[:, None]
+    window_weight = np.einsum("paw,awe->pe", share, panel["design"].transpose("area", "wave", "effect").values) * own
     return {
         "up": up[cell], "lo": lo[cell],
         "cell_area": cell[0], "cell_wave": cell[1], "cell_stratum": cell[2],
@@ -148,6 +159,7 @@ def model_data(panel, *, keep_empty=False, common_level=False) -> dict:
         "design": panel["design"].transpose("area", "wave", "effect").values.astype(float),
         "effect_project": panel["effect_project"].values.astype(int),
         "effect_pooled": panel["effect_pooled"].values.astype(bool),
+        "window_weight": window_weight / window_weight.sum(1, keepdims=True),
         "area_cohort": _cohorts(panel, common_level)[1], "lag": lag, "working": working, "information": information,
     }  # fmt: skip
 

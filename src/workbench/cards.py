@@ -1,0 +1,226 @@
+"""Evidence cards: what one city learned, for others to pool, without a single respondent.
+
+A card carries what the data say beside any prior of effects: a refit in which each project has one free number, its
+mean over the window, with a flat prior, and the joint covariance of a city's projects. Pooled with a prior, cards count
+that prior once. Format: docs/evidence-card-1.schema.json; a card is sealed by the sha256 of its own content.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from functools import cache, partial
+
+import jsonschema
+import numpy as np
+import xarray as xr
+from scipy.linalg import block_diag
+
+from workbench import collective, estimands, provenance
+from workbench.cities import load_city
+from workbench.errors import ConvergenceError, ParameterError, SchemaError
+from workbench.inference import diagnostics, sampler, settle, sound
+from workbench.items import ITEMS
+from workbench.models.perceived import build_model
+from workbench.panel import build_panel
+from workbench.paths import project_root, relative, resolve
+
+K = 10  # respondents behind one area and wave, below which nothing may leave the building
+WIDEST = 1.0  # logit: an effect less certain than this says nothing, and its normal approximation fails
+VERSION = "evidence-card-1"
+CHOICES = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")
+
+
+def build_card(folder, *, raw=None, draws=1000, seed=2026) -> dict:
+    """The card of a finished evaluation in `folder`, sealed.
+
+    Reads the run's parameters and result and the city's data again (`raw` where these moved) and refits once. Raises
+    ParameterError where the run is not done or its data changed, where an area-wave has fewer than `K` respondents, or
+    where an effect is too uncertain to be a card; ConvergenceError where the refit does not settle.
+    """
+    began, (status, result) = time.perf_counter(), _finished(resolve(folder))
+    given = status["parameters"]
+    city = load_city(given["city"], raw=raw or given["raw"])
+    if city.data_hash != status["hashes"]["data"]:
+        raise ParameterError(f"{given['city']}: the data changed since {relative(folder)} was made; evaluate again")
+    panel = build_panel(city, **{name: given[name] for name in CHOICES if given.get(name)})
+    _refuse_small_cells(panel)
+    idata = settle(partial(sampler, build_model(panel, prior="window")), seed, draws=draws, tune=500)
+    if not sound(diagnostics(idata)):
+        raise ConvergenceError(f"{city.city}: the refit for the card did not settle ({diagnostics(idata)})")
+    posterior = idata["posterior"].to_dataset()
+    latent, pp = moments(posterior["theta"]), moments(estimands.att_by(panel, posterior, "project"))
+    wide = [p for p, v in zip(panel["project"].values, np.diag(latent["covariance"]), strict=True) if v > WIDEST**2]
+    if wide:
+        raise ParameterError(
+            f"{', '.join(wide)}: the data alone leave the effect open by more than {WIDEST:g} logit, which is no evidence; "
+            "evaluate without it (--project)"
+        )
+    item = ITEMS[panel.attrs["item"]]
+    card = {
+        "schema": VERSION, "made": f"{datetime.now(UTC):%Y-%m-%d}", "k": K,
+        **{name: result[name] for name in ("city", "simulated", "item", "unsafe_from", "verdict", "grade", "n")},
+        "city_name": city.name, "family": item.family, "window_months": panel.attrs["window_months"],
+        "thresholds": _thresholds(panel, posterior), "prior": result["provenance"]["prior"],
+        "projects": [_project(city, panel, posterior, p, result) for p in panel["project"].values],
+        "latent": latent, "pp": pp, "posterior_pp": result["att_pp"],
+        "checks": [{name: check[name] for name in ("name", "status")} for check in result["checks"]],
+        "hashes": {"data": city.data_hash, "code": provenance.code_hash()}, "versions": provenance.versions(),
+        "seconds": time.perf_counter() - began,
+    }  # fmt: skip
+    return _refuse_faulty(provenance.seal(json.loads(json.dumps(card))), relative(folder))
+
+
+def read_cards(places) -> list[dict]:
+    """The cards in these files, or in the .json files of a folder; each gains `file`. SchemaError with every fault."""
+    files = [file for p in map(resolve, places) for file in (sorted(p.glob("*.json")) if p.is_dir() else [p])]
+    cards, faults = [], [f"no card in {', '.join(map(relative, places))}"] if not files else []
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8")
+            cards.append(_refuse_faulty(json.loads(text, parse_constant=_no_number), file.name) | {"file": file.name})
+        except SchemaError as error:
+            faults += str(error).splitlines()
+        except (OSError, ValueError) as error:
+            faults.append(f"{file.name}: not a card ({getattr(error, 'strerror', None) or error})")
+    if faults:
+        raise SchemaError("\n".join(faults))
+    return cards
+
+
+def choose(cards, *, family="", focus="", own=None) -> tuple[list[dict], list[dict]]:
+    """Cards that may be pooled, and `file` and `reason` of those left out.
+
+    One item family (by default that of most cards); one card a city, the newest; never the city `own` (a City) itself;
+    with `focus` only projects of that area of IcARUS. ParameterError when simulated and real cities are mixed.
+    """
+    families = [card["family"] for card in cards]
+    family, kept, out = family or max(families, key=families.count, default=""), {}, []
+    for card in sorted(cards, key=lambda card: (card["made"], card["file"]), reverse=True):
+        inside = [i for i, p in enumerate(card["projects"]) if not focus or p["focus"] == focus]
+        reasons = {
+            f"another item family ({card['family']})": card["family"] != family,
+            "the city's own card": own and own.city == card["city"],
+            "the city's own data under another name": own and own.data_hash == card["hashes"]["data"],
+            "the same data as another card": card["hashes"]["data"] in [c["hashes"]["data"] for c in kept.values()],
+            "a newer card of this city is there": card["city"] in kept,
+            f"no project for {focus}": not inside,
+        }
+        if reason := next((text for text, holds in reasons.items() if holds), None):
+            out.append({"file": card["file"], "reason": reason})
+        else:
+            kept[card["city"]] = card | {"inside": inside}
+    chosen = sorted(kept.values(), key=lambda card: card["city"])
+    if len({card["simulated"] for card in chosen}) > 1:
+        raise ParameterError("simulated and real cities are never pooled together; give cards of one kind")
+    return chosen, out
+
+
+def stack(cards) -> xr.Dataset:
+    """Chosen cards as one Dataset on dim project (CITY/PROJECT) with what `models.evidence` reads, and labels."""
+    rows = [(card, i, card["projects"][i]) for card in cards for i in card.get("inside", range(len(card["projects"])))]
+    blocks = [
+        np.array(c["latent"]["covariance"])[np.ix_(i, i)] for c in cards for i in [[i for o, i, _p in rows if o is c]]
+    ]
+    kinds = [project["kind"] for _card, _i, project in rows]
+    # A kind that only one project has cannot be told from that project.
+    kinds = [kind if kinds.count(kind) > 1 else "other" for kind in kinds]
+    cities = [card["city"] for card, _i, _p in rows]
+    column = lambda values, kind=float: ("project", np.array(list(values), dtype=kind))
+    score = [project["collective_impact"] or {"score": np.nan, "se": np.nan} for *_rest, project in rows]
+    return xr.Dataset(
+        {
+            "estimate": column(card["latent"]["mean"][i] for card, i, _p in rows),
+            "covariance": (("project", "other"), block_diag(*blocks)),
+            "city_index": column((list(dict.fromkeys(cities)).index(c) for c in cities), int),
+            "kind_index": column((list(dict.fromkeys(kinds)).index(k) for k in kinds), int),
+            "base_pp": column(project["without_pp"] for *_rest, project in rows),
+            "score": column(s["score"] for s in score), "score_se": column(s["se"] for s in score),
+        },
+        coords={
+            "project": [f"{card['city']}/{project['project']}" for card, _i, project in rows],
+            "city": column(cities, object), "kind": column(kinds, object),
+            "label": column((f"{project['name']}, {card['city_name']}" for card, _i, project in rows), object),
+        },
+    )  # fmt: skip
+
+
+def _finished(folder) -> tuple[dict, dict]:
+    """status.json and result.json of a run that is done."""
+    if not (folder / "status.json").is_file() or not (folder / "result.json").is_file():
+        raise ParameterError(
+            f"{relative(folder)} holds no finished evaluation; run: workbench evaluate CITY --out {relative(folder)}"
+        )
+    status, result = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("status", "result")
+    )
+    if status["state"] != "done":
+        raise ParameterError(f"{relative(folder)} is {status['state']}: {status['reason']}; there is nothing to pool")
+    return status, result
+
+
+def _refuse_small_cells(panel) -> None:
+    """An assumed number of answers belongs to percentages that are public already; else every cell needs K people."""
+    count = panel["respondents"].to_series()
+    small = count[(count > 0) & (count < K)] if not panel.attrs["n_assumed"] else count[:0]
+    if len(small):
+        some = ", ".join(f"{area} in {wave} ({n:g})" for (area, wave), n in small.head(5).items())
+        more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+        raise ParameterError(
+            f"{panel.attrs['city']}: fewer than {K} respondents in {some}{more}: no card may be made from these data; "
+            "merge areas or leave these out"
+        )
+
+
+def moments(draws) -> dict:
+    """Mean (project) and covariance (project, project) of draws, as lists."""
+    flat = draws.transpose("chain", "draw", "project").values.reshape(-1, draws.sizes["project"])
+    return {"mean": flat.mean(0).tolist(), "covariance": np.atleast_2d(np.cov(flat.T)).tolist()}
+
+
+def _thresholds(panel, posterior) -> dict:
+    names = panel["category"].values[1:].astype(str).tolist()
+    cut = posterior["cut"].mean(("chain", "draw")).values.tolist() if "cut" in posterior else [0.0]
+    return dict(zip(names, cut, strict=True))
+
+
+def _project(city, panel, posterior, project, result) -> dict:
+    """What a card tells of one project: what it is, what it cost, who feels unsafe without it, how it is organised."""
+    rows = city.projects[city.projects["project"] == project]
+    first, total = rows.iloc[0], lambda name: float(rows[name].sum()) if rows[name].notna().any() else None
+    scores = collective.score(city.collective_impact, project)
+    return {
+        "project": str(project), "name": str(first["name"]), "kind": str(first["kind"]), "focus": str(first["focus"] or ""),
+        "areas": len(rows), "start": f"{rows['start'].min():%Y-%m}", "cost_eur": total("cost_eur"), "reached": total("reached"),
+        "without_pp": float(estimands.without(panel, posterior, project).mean()),
+        "verdict": result["by_project"][project]["verdict"], "collective_impact": scores,
+        "registration": result.get("registration", {}).get(project, {}).get("sha256"),
+    }  # fmt: skip
+
+
+@cache
+def _validator():
+    schema = project_root() / "docs" / f"{VERSION}.schema.json"
+    return jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+
+
+def _no_number(text):
+    raise ValueError(f"{text} is not a number")
+
+
+def _refuse_faulty(card, file) -> dict:
+    """The card, if it keeps to its schema, its seal holds and its numbers can be a covariance; else SchemaError."""
+    shown = lambda error: f"{'/'.join(map(str, error.absolute_path)) or 'the card'}: {error.message[:200]}"
+    faults = [shown(error) for error in _validator().iter_errors(card)]
+    if not faults and not provenance.sealed(card):
+        faults = ["its content is not what its sha256 says: it was changed after it was made"]
+    for scale in ("latent", "pp") if not faults else ():
+        mean, covariance = np.array(card[scale]["mean"]), np.array(card[scale]["covariance"])
+        if covariance.shape != (len(card["projects"]),) * 2 or mean.shape != covariance.shape[:1]:
+            faults.append(f"{scale}: one mean and one row of the covariance for each project")
+        elif not np.allclose(covariance, covariance.T) or np.linalg.eigvalsh(covariance).min() <= 0:
+            faults.append(f"{scale}/covariance: not a covariance")
+        elif scale == "latent" and np.diag(covariance).max() > WIDEST**2:
+            faults.append(f"latent/covariance: a standard error above {WIDEST:g} logit is no evidence")
+    if faults:
+        raise SchemaError("\n".join(f"{file}: {fault}" for fault in faults))
+    return card

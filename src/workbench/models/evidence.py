@@ -1,0 +1,89 @@
+"""M4, evidence from several cities: projects within cities, pooled on the latent scale from their cards.
+
+    estimate[city] ~ MvNormal(theta[city], covariance[city])               one card: window means under a flat prior
+    theta[project] = mu + kind + slope * (score - 2) + tau * (sqrt(between) * city + sqrt(1 - between) * own)
+    city ~ N(0, 1)      own ~ Student-t(4), scaled to sd 1                 (one project may be an outlier)
+    seen score ~ N(score, standard error among raters)                     Collective Impact, 0 to 4
+
+What makes it causal is what makes each card causal (M1). What makes it an answer for a *next* city is exchangeability:
+given kind and score, nothing told beforehand which city's projects would work better; and no card was left out because
+of its result. A card holds what the data say beside any prior of effects, so no prior enters twice.
+
+Priors (logit): mu ~ N(0, a), tau ~ HalfNormal(a) as in M1; between ~ Uniform(0, 1), the share of the heterogeneity that
+lies between cities; kinds ~ N(0, a / 2) summing to zero; slope ~ N(0, 0.05) per step of the rubric: between nowhere (0)
+and everywhere in place (4) an effect differs by at most 0.4, about 6 points at a base of 24 %, in 95 of 100 worlds.
+"""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+SLOPE_SD = 0.05
+TAILS = 4
+
+
+def build_model(cards, *, a=0.17, tails="t", tau="half-normal"):
+    """A PyMC model of pooled cards (see `workbench.cards.stack`): dims project, city, and kind where there are several.
+
+    `cards` has `estimate` (project), `covariance` (project, project; zero between cities), `city_index`, `kind_index`,
+    `score` and `score_se` (project; NaN where nobody rated). pm.Data that can be swapped: `prior_scale` (a), `weight`
+    (project; 0 takes a project's card out, below 1 discounts it: a power prior). `tails` "normal" and `tau` "half-cauchy"
+    are there to repeat published analyses.
+    """
+    data = model_data(cards)
+    kinds = list(dict.fromkeys(cards["kind"].values.tolist()))
+    coords = {
+        "project": cards["project"].values,
+        "city": list(dict.fromkeys(cards["city"].values.tolist())),
+        "kind": kinds,
+    }
+    with pm.Model(coords=coords) as model:
+        given = {name: pm.Data(name, value) for name, value in data.items()}
+        theta = build_effects(
+            given, len(kinds), a=a, tails=tails, tau=tau, scored=bool(np.isfinite(cards["score"]).any())
+        )
+        miss = pt.dot(given["root"], given["estimate"] - theta)
+        pm.Potential("cards", -0.5 * pt.sum(given["weight"] * miss**2))
+    return model
+
+
+def build_effects(given, kinds, *, a=0.17, tails="t", tau="half-normal", scored=False):
+    """True window means `theta` (project) inside a model; `given` has `city_index`, `kind_index`, `score`, `score_se`."""
+    a = pm.Data("prior_scale", float(a))
+    mu = pm.Deterministic("mu", a * pm.Normal("mu_raw", 0, 1))
+    size = {"half-normal": pm.HalfNormal, "half-cauchy": pm.HalfCauchy}[tau]("tau_raw", 1)
+    tau, between = pm.Deterministic("tau", a * size), pm.Uniform("between", 0, 1)
+    city = pm.Normal("city_raw", 0, 1, dims="city")
+    own = pm.Normal("own", 0, 1, dims="project") if tails == "normal" else student("own", dims="project")
+    expected = mu
+    if kinds > 1:
+        kind = pm.ZeroSumNormal("kind_raw", 1, dims="kind")
+        expected = expected + pm.Deterministic("kind_effect", a / 2 * kind, dims="kind")[given["kind_index"]]
+    if scored:
+        slope = pm.Deterministic("slope", SLOPE_SD * pm.Normal("slope_raw", 0, 1))
+        # Scores differ by about one step; a project that nobody rated has only this to go by.
+        score = 2 + pm.Normal("score_raw", 0, 1, dims="project")
+        seen = pt.switch(given["rated"], (given["score"] - score) / given["score_se"], 0.0)
+        pm.Potential("raters", -0.5 * pt.sum(seen**2))
+        expected = expected + slope * (score - 2)
+    around = pt.sqrt(between) * city[given["city_index"]] + pt.sqrt(1 - between) * own
+    return pm.Deterministic("theta", expected + tau * around, dims="project")
+
+
+def student(name, **shape):
+    """Student-t with `TAILS` degrees of freedom and sd 1, as a normal over the root of its own precision."""
+    precision = pm.Gamma(f"{name}_precision", TAILS / 2, TAILS / 2, **shape)
+    z = pm.Normal(f"{name}_raw", 0, 1, **shape)
+    return np.sqrt((TAILS - 2) / TAILS) * z / pt.sqrt(precision)
+
+
+def model_data(cards) -> dict:
+    """What the model reads from stacked cards, by the names of its pm.Data."""
+    score, se = cards["score"].values, cards["score_se"].values
+    rated = np.isfinite(score)
+    root = np.linalg.inv(np.linalg.cholesky(cards["covariance"].values))
+    return {
+        "estimate": cards["estimate"].values, "root": root, "weight": np.ones(len(score)), "rated": rated,
+        "city_index": cards["city_index"].values, "kind_index": cards["kind_index"].values,
+        "score": np.where(rated, score, 2.0), "score_se": np.where(rated, se, 1.0),
+    }  # fmt: skip

@@ -1,0 +1,216 @@
+"""What cities found together: cards pooled (M4), and what the pool says of the next city.
+
+Latent numbers are logits; percentage points are those at a stated base, the percent who would feel unsafe without the
+project: 100 (expit(logit(base) + theta) - base). Negative means fewer residents feel unsafe.
+"""
+
+from datetime import UTC, datetime
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import expit, logit
+from scipy.stats import t as student_t
+
+from workbench import cards, provenance
+from workbench.errors import ParameterError
+from workbench.estimands import summarise
+from workbench.inference import diagnostics, sampler, settle, sound
+from workbench.language import number, percent, points, translator
+from workbench.models import evidence
+from workbench.models.perceived import PRIORS
+
+COLUMNS = [
+    "estimand", "city", "project", "scale", "mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_rise"
+]  # fmt: skip
+DOMINATED = 0.8  # posterior sd over prior sd, above which a slope is the prior's
+ACCEPT = (0.95, 0.99)  # a small heterogeneity leaves a narrow neck
+FEW = 10  # projects, below which a small-study check says nothing
+
+
+def fit_pool(
+    pool, *, prior="sceptical", draws=1000, tune=1000, chains=4, seed=2026, discount=1.0, scale=None, **options
+) -> xr.DataTree:
+    """Draws of M4 for stacked cards, with `next` (the effect of one project in a next city) and `next_mean` (the mean of its projects).
+
+    `discount` weighs every card's likelihood (a power prior: 0.5 counts a card as half as many answers). `scale` takes the
+    place of the named prior's, `options` go to `models.evidence.build_model`. attrs hold diagnostics and settings.
+    """
+    model = evidence.build_model(pool, a=scale or PRIORS[prior], **options)
+    build = partial(sampler, model, many=True)
+    data = {"weight": np.full(pool.sizes["project"], float(discount))}
+    idata = settle(
+        build, seed, draws=draws, tune=tune, chains=chains, accept=ACCEPT, add=partial(_with_next, seed=seed), **data
+    )
+    idata.attrs |= {"model": "M4 evidence", "prior": prior, "discount": discount}
+    return idata
+
+
+def refits(pool, *, draws=500, seed=2026) -> pd.DataFrame:
+    """The pooled mean under every prior, and without each city in turn: columns kind, name, mean, sd, lower90, upper90 (logit).
+
+    One compiled function serves them all.
+    """
+    again, ones = (
+        sampler(evidence.build_model(pool), draws=draws, tune=1000, many=True, target_accept=ACCEPT[0]),
+        np.ones(pool.sizes["project"]),
+    )
+    ways = [("prior", name, {"prior_scale": np.asarray(scale)}) for name, scale in PRIORS.items()]
+    cities = list(dict.fromkeys(pool["city"].values.tolist()))
+    ways += [("without", city, {"weight": ones * (pool["city"].values != city)}) for city in cities if len(cities) > 2]
+    rows = [(kind, name, summarise(again(seed, **data)["posterior"]["mu"])) for kind, name, data in ways]
+    keys = ("mean", "sd", "lower90", "upper90")
+    return pd.DataFrame([{"kind": kind, "name": name} | {k: found[k] for k in keys} for kind, name, found in rows])
+
+
+def effects_table(pool, idata) -> pd.DataFrame:
+    """Pooled mean, heterogeneity, next city, each project and each city's base, tidy: latent, and pp at the base."""
+    posterior, common = idata["posterior"].to_dataset(), reference_base(pool)
+    rows = [{"estimand": "heterogeneity", "scale": "latent"} | summarise(posterior["tau"])]
+    for estimand, name in (("pooled_mean", "mu"), ("next_city", "next")):
+        rows += _both({"estimand": estimand}, posterior[name], common)
+    if "slope" in posterior:
+        rows.append({"estimand": "collective_impact_slope", "scale": "latent"} | summarise(posterior["slope"]))
+    for city, base in pool["base_pp"].groupby("city"):
+        rows += _both({"estimand": "pooled_mean_at_base", "city": city}, posterior["mu"], float(base.mean()))[1:]
+    for i, (project, city) in enumerate(zip(pool["project"].values, pool["city"].values, strict=True)):
+        about = {"estimand": "pooled_by_project", "city": city, "project": project.split("/", 1)[1]}
+        rows += _both(about, posterior["theta"].isel(project=i), float(pool["base_pp"][i]))
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+
+
+def reference_base(pool) -> float:
+    """The percent unsafe at which a pooled effect is told in points: the median over the cards' projects."""
+    return float(pool["base_pp"].median())
+
+
+def to_pp(theta, base):
+    """Change in percentage points when `theta` (logit) is added at a base in percent."""
+    return 100 * (expit(logit(base / 100) + theta) - base / 100)
+
+
+def small_studies(pool, idata) -> dict | None:
+    """Whether less certain cards found larger effects (Egger): slope per logit of standard error, and two-sided p.
+
+    Weighted by 1 / (se^2 + tau^2); None with fewer than ten projects. A slope may come from unpublished failures, or from
+    small projects being different.
+    """
+    y, se = pool["estimate"].values, np.sqrt(np.diag(pool["covariance"].values))
+    if len(y) < FEW or np.ptp(se) < 1e-9:
+        return None
+    root = 1 / np.sqrt(se**2 + float(idata["posterior"]["tau"].median()) ** 2)
+    x = np.c_[np.ones(len(y)), se] * root[:, None]
+    found, *_rest = np.linalg.lstsq(x, y * root)
+    spread = ((y * root - x @ found) ** 2).sum() / (len(y) - 2) * np.linalg.inv(x.T @ x)[1, 1]
+    return {"slope": float(found[1]), "p": float(2 * student_t.sf(abs(found[1]) / np.sqrt(spread), len(y) - 2))}
+
+
+def slope_sentence(idata, *, lang) -> str:
+    """What the cards say of Collective Impact; *prior-dominated* where that is mostly what was assumed."""
+    _ = translator(lang).gettext
+    if "slope" not in idata["posterior"]:
+        return _("No card has Collective Impact scores: whether better organised projects do more cannot be asked.")
+    found = summarise(idata["posterior"]["slope"])
+    if found["sd"] > DOMINATED * evidence.SLOPE_SD:
+        return _(
+            "Whether better organised projects do more: prior-dominated. These cards say almost nothing about it, and the slope "
+            "({mean} logit per step of the rubric, 90 % interval {low} to {high}) is mostly what was assumed."
+        ).format(**_told(found, lang))
+    return _(
+        "One step more on the Collective Impact rubric goes with a change of the effect by {mean} logit (90 % interval {low} to "
+        "{high}; below zero is a larger fall). Better organised projects may differ in other ways as well."
+    ).format(**_told(found, lang))
+
+
+def _told(found, lang) -> dict:
+    return {k: number(found[key], lang, 2) for k, key in (("mean", "mean"), ("low", "lower90"), ("high", "upper90"))}
+
+
+def sentence(pool, idata, *, lang) -> str:
+    """The pool's headline in plain words: mean, how different places are, and what a next city may expect."""
+    _, found = translator(lang).gettext, diagnostics(idata)
+    if not sound(found):
+        return _("No pooled result: the computation has not settled (R-hat {rhat}); more draws are needed.").format(
+            rhat=number(found["rhat_max"], lang, 3)
+        )
+    base, posterior = reference_base(pool), idata["posterior"]
+    mean, ahead = (summarise(to_pp(posterior[name], base)) for name in ("mu", "next"))
+    chance = max(mean["p_fall"], mean["p_rise"])
+    lead = _("Whether such projects on average change how safe people feel cannot be told yet")
+    if chance >= 0.95:
+        lead = (
+            _("On average fewer residents feel unsafe")
+            if mean["p_fall"] >= 0.95
+            else _("On average more residents feel unsafe")
+        )
+    text = _(
+        "{lead}: {mean} points at a base of {base} % (90 % interval {low} to {high}), from {n} projects in {cities} cities. One "
+        "project in a next city may expect {next_low} to {next_high} points; the chance that it lowers insecurity is {chance}."
+    )
+    return text.format(
+        lead=lead, mean=points(mean["mean"], lang), low=points(mean["lower90"], lang), high=points(mean["upper90"], lang),
+        base=number(base, lang, 0), n=pool.sizes["project"], cities=len(set(pool["city"].values.tolist())),
+        next_low=points(ahead["lower90"], lang), next_high=points(ahead["upper90"], lang), chance=percent(ahead["p_fall"], lang),
+    )  # fmt: skip
+
+
+def build_result(pool, chosen, left_out, idata, effects, other, *, lang) -> dict:
+    """pooled.json as a plain dict (docs/data.md)."""
+    pick = lambda name: {
+        row["scale"]: {k: row[k] for k in COLUMNS[4:]}
+        for row in effects[effects["estimand"] == name].to_dict("records")
+    }
+    settings = {
+        name: idata.attrs[name] for name in ("model", "prior", "discount", "draws", "tune", "chains", "seed", "sampler")
+    }
+    return {
+        "sentence": sentence(pool, idata, lang=lang), "simulated": chosen[0]["simulated"], "family": chosen[0]["family"],
+        "base_pp": reference_base(pool), "mean": pick("pooled_mean"), "heterogeneity": pick("heterogeneity"),
+        "next_city": pick("next_city"), "collective_impact": slope_sentence(idata, lang=lang),
+        "small_studies": small_studies(pool, idata), "refits": other.to_dict("records"), "diagnostics": diagnostics(idata),
+        "cards": [{k: card[k] for k in ("file", "city", "sha256", "made", "grade", "verdict")} for card in chosen],
+        "left_out": left_out, "made": f"{datetime.now(UTC):%Y-%m-%d}",
+        "provenance": settings | {"code_hash": provenance.code_hash()} | provenance.versions(),
+    }  # fmt: skip
+
+
+def evidence_prior(places, *, city, item_family, discount) -> dict | None:
+    """A prior for the mean of a city's projects from other cities' cards, None without `places`: `mean_at`, `mean_scale` (logit).
+
+    The power prior: every card's likelihood to the power `discount` (0 to 1), pooled; then the mean of a next city's projects.
+    `cards` and `left_out` tell which entered. ParameterError where no card of another city is left.
+    """
+    if not places:
+        return None
+    chosen, left_out = cards.choose(cards.read_cards(places), family=item_family, own=city)
+    if not chosen:
+        reasons = "; ".join(f"{row['file']}: {row['reason']}" for row in left_out)
+        raise ParameterError(f"prior_from: no card can serve as prior for {city.city} ({reasons})")
+    if chosen[0]["simulated"] != city.simulated:
+        raise ParameterError("prior_from: cards of simulated cities serve simulated cities only, real ones real ones")
+    pool = cards.stack(chosen)
+    idata = fit_pool(pool, discount=discount)
+    drawn = idata["posterior"]["next_mean"].values
+    files = [card["file"] for card in chosen]
+    return {
+        "mean_at": float(drawn.mean()),
+        "mean_scale": float(drawn.std()),
+        "discount": discount,
+        "cards": files,
+        "left_out": left_out,
+    }
+
+
+def _with_next(posterior, *, seed) -> xr.Dataset:
+    """Adds draws of a next city's mean and of one project there, with the same tails as the projects seen."""
+    rng, shape = np.random.default_rng(seed), posterior["mu"].shape
+    city, tails = rng.standard_normal(shape), rng.standard_t(evidence.TAILS, shape) * np.sqrt(1 - 2 / evidence.TAILS)
+    mean = posterior["mu"] + posterior["tau"] * np.sqrt(posterior["between"]) * city
+    own = posterior["tau"] * np.sqrt(1 - posterior["between"]) * tails
+    return posterior.assign(next_mean=mean, next=mean + own)
+
+
+def _both(about, theta, base) -> list[dict]:
+    pp = summarise(to_pp(theta, base))
+    return [about | {"scale": "latent"} | summarise(theta), about | {"scale": "pp"} | pp]
