@@ -21,7 +21,7 @@ def widest(ax):
 
 def test_the_trends_alt_text_gives_the_first_and_last_numbers_and_the_counterfactual(ax):
     alt = figures.plot_trends(hand.trends(), ax=ax, lang="en")
-    assert "from 25.0 to 21.2 percent" in alt and "from 19.0 to 19.3 percent" in alt
+    assert "from 25.0 to 21.2 percent" in alt and "from 19.0 to 19.3." in alt
     assert "24.3 percent is expected in 2024 (90 % interval 22.1 to 26.5)" in alt
 
 

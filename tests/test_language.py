@@ -12,7 +12,8 @@ PACKAGE = Path(language.__file__).parent
 
 
 def marked():
-    return {message for _file, _line, message, *_rest in extract_from_dir(PACKAGE, method_map=[("**.py", "python")])}
+    kinds = [("**.py", "python"), ("**.j2", "jinja2")]
+    return {message for _file, _line, message, *_rest in extract_from_dir(PACKAGE, method_map=kinds)}
 
 
 def fields(text):

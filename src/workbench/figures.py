@@ -6,7 +6,7 @@ feeling unsafe). Nothing rests on colour alone: lines differ in dash and width, 
 
 import base64
 import io
-from functools import partial
+from collections.abc import Callable
 from textwrap import wrap
 
 import matplotlib.pyplot as plt
@@ -16,19 +16,20 @@ import seaborn as sns
 from IPython.display import display
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Wedge
 
 from workbench.language import number, points, short, translator
 
-BLUE, ORANGE, GREY = "#1d4f91", "#b45309", "#5a6572"
+BLUE, ORANGE, GREY, BROWN = "#1d4f91", "#b45309", "#5a6572", "#5c1d02"
 PALE_BLUE, PALE_GREY, INK, RULE = "#8fb0d9", "#dfe5ec", "#1b2530", "#d8dde3"
 DPI = 110
 # fmt: off
 sns.set_theme(style="white", font="DejaVu Sans", rc={
     "font.size": 12, "axes.labelsize": 12, "xtick.labelsize": 11.5, "ytick.labelsize": 11.5, "text.color": INK,
-    "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "axes.edgecolor": RULE,
-    "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False})
+    "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "axes.edgecolor": RULE, "grid.color": RULE,
+    "grid.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False})
 # fmt: on
 
 
@@ -52,7 +53,7 @@ def image_tag(fig: Figure, alt: str, *, width: int | None = None, simulated: boo
     alt = _marked(fig, alt, simulated=simulated, lang=lang)
     data = base64.b64encode(png(fig, dpi=2 * DPI)).decode()
     size = Markup(' width="{}"').format(width) if width else ""
-    return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(Markup(data), alt, size)
+    return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(data, alt, size)
 
 
 def _marked(fig: Figure, alt: str, *, simulated: bool, lang: str) -> str:
@@ -65,61 +66,69 @@ def _marked(fig: Figure, alt: str, *, simulated: bool, lang: str) -> str:
     return f"{alt} ({note})"
 
 
-def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
-    """Answers by wave, stacked to 100 percent: project areas left, comparison areas right.
+# --- what pictures share ----------------------------------------------------------------------------------------------
 
-    `shares` has `group` treated|comparison, `wave`, `answer` (in the item's order, secure to insecure), `share` in
-    percent; a wave that published fewer classes shows fewer. `names` gives the label of each, in that order.
+
+def with_points(text: str, row: dict, *, lang: str, level: int = 90) -> str:
+    """`text` with {mean}, {low} and {high} of the row and its interval in percentage points."""
+    keys = {"mean": "mean", "low": f"lower{level}", "high": f"upper{level}"}
+    return text.format(**{name: points(row[key], lang) for name, key in keys.items() if key in row})
+
+
+def _estimate(row: dict, lang: str) -> str:
+    return with_points(translator(lang).gettext("{mean} points, 90 % interval {low} to {high}"), row, lang=lang)
+
+
+def signed(axis: Axis, lang: str) -> None:
+    """Numbers along this axis with their sign."""
+    axis.set_major_formatter(lambda value, _position: ("+" if value > 1e-9 else "") + short(value, lang))
+
+
+def _zero_and_minimum(line: Callable, minimum_pp: float) -> None:
+    """A line at 0 and dashed ones at the smallest worthwhile effect; `line` is `ax.axvline` or `ax.axhline`."""
+    line(0, color=INK, lw=1, zorder=2)
+    for side in (-minimum_pp, minimum_pp):
+        line(side, color=GREY, lw=1, ls=(0, (4, 3)), zorder=2)
+
+
+def _interval(ax: Axes, at: float, row: dict, *, colour: str = BLUE, mark: str = "o", upright: bool = False) -> None:
+    """Thin 90 %, thick 50 % and a mark at the mean, of these what the row has; at this height or, upright, this x."""
+
+    def draw(*values: float, **style: object) -> None:
+        xy = (values, [at] * len(values))
+        ax.plot(*(xy[::-1] if upright else xy), solid_capstyle="butt", **style)
+
+    if "lower90" in row:
+        draw(row["lower90"], row["upper90"], color=colour, lw=2, zorder=3)
+    if "lower50" in row:
+        draw(row["lower50"], row["upper50"], color=PALE_BLUE, lw=7, zorder=3)
+    if "mean" in row:
+        draw(row["mean"], color=colour, marker=mark, ms=8, mec="white", zorder=4)
+
+
+def forest(
+    rows: pd.DataFrame, *, ax: Axes, labels: list, texts: list, said: list | None = None, minimum_pp: float, lang: str
+) -> str:
+    """An effect per row in pp, from the top down at the y ticks; label left, text right, or in the alt text what is `said`.
+
+    `rows` has what `_interval` draws, and may have `group` (groups stand apart, each with its own mark) and `colour`.
     """
     _ = translator(lang).gettext
-    waves, known = list(dict.fromkeys(shares["wave"])), [*names, *dict.fromkeys(shares["answer"])]
-    answers = [answer for answer in dict.fromkeys(known) if answer in set(shares["answer"])]
-    table = shares.set_index(["group", "wave", "answer"])["share"].unstack().reindex(columns=answers)
-    starts, texts = {"treated": 0.0, "comparison": len(waves) + 0.8}, []
-    for group, name in (("treated", _("project areas")), ("comparison", _("comparison areas"))):
-        block = table.loc[group].reindex(waves)
-        _stacks(ax, starts[group], block, lang)
-        ax.text(starts[group] + (len(waves) - 1) / 2, 104, name, ha="center", weight="bold")
-        texts.append(f"{name}: {_said(block, names, lang)}")
-    middle = (block.cumsum(axis=1) - block / 2).ffill().iloc[-1].fillna(0)  # where an answer was last given
-    labels, end = [names.get(answer, answer) for answer in answers], starts["comparison"] + len(waves)
-    direct_labels(ax, end - 0.1, middle.tolist(), labels, [INK] * len(answers), gap=8, keys=_shades(len(answers)))
-    ax.set(ylim=(0, 112), xlim=(-0.6, end + 1.6), yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
-    ax.set_xticks([start + x for start in starts.values() for x in range(len(waves))], [*map(str, waves)] * 2)
+    group = rows.get("group", pd.Series("", rows.index))
+    marks = group.map(dict(zip(dict.fromkeys(group), "oosD" * len(rows), strict=False)))
+    heights = -np.arange(len(rows)) - 0.7 * (group != group.shift()).cumsum().to_numpy()
+    _zero_and_minimum(ax.axvline, minimum_pp)
+    for y, row, mark, text in zip(heights, rows.to_dict("records"), marks, texts, strict=True):
+        _interval(ax, y, row, colour=row.get("colour", BLUE), mark=mark)
+        ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", size=11.5)
+    ax.set_yticks(heights, labels)
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.set_ylim(heights[-1] - 0.7, heights[0] + 0.7)
+    ax.set_xlabel(_("change in residents feeling unsafe, percentage points"))
+    signed(ax.xaxis, lang)
     sns.despine(ax=ax, left=True)
-    return _("Answers by wave in percent.") + " " + ". ".join(texts) + "."
-
-
-def _stacks(ax: Axes, start: float, block: pd.DataFrame, lang: str) -> None:
-    """One bar per row of `block`, its columns stacked; numbers where there is room."""
-    colours = _shades(block.shape[1])
-    bottom, positions = np.zeros(len(block)), start + np.arange(len(block))
-    for answer, colour in zip(block.columns, colours, strict=True):
-        height = block[answer].fillna(0).to_numpy()
-        ax.bar(positions, height, bottom=bottom, color=colour, width=0.82, edgecolor="white")
-        for x, h, b in zip(positions, height, bottom, strict=True):
-            if h >= 7:
-                _bar_text(ax, x, b + h / 2, number(h, lang, 0), colour)
-        bottom += height
-
-
-def _shades(n: int) -> list[tuple]:
-    """Colours of `n` answers, secure to insecure."""
-    return sns.blend_palette(["#dbe7f5", "#e9e4df", "#e9a15f", ORANGE, "#6b2f04"], n)
-
-
-def _said(block: pd.DataFrame, names: dict, lang: str) -> str:
-    rows = ((wave, row.dropna()) for wave, row in block.iterrows())
-    return "; ".join(
-        f"{wave} "
-        + ", ".join(f"{names.get(answer, answer)} {number(share, lang, 0)} %" for answer, share in row.items())
-        for wave, row in rows
-    )
-
-
-def _bar_text(ax: Axes, x: float, y: float, text: str, colour: tuple) -> None:
-    dark = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] < 0.55
-    ax.text(x, y, text, ha="center", va="center", fontsize=10.5, color="white" if dark else INK)
+    alt = "; ".join(f"{label} {text}".replace("\n", " ") for label, text in zip(labels, said or texts, strict=True))
+    return f"{alt}. " + _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
 
 
 def direct_labels(
@@ -130,13 +139,51 @@ def direct_labels(
     placed = np.asarray(heights, dtype=float)[order]
     for _sweep in range(50):  # push overlapping neighbours apart, both equally, until none overlap
         for i in range(1, len(placed)):
-            lack = gap - (placed[i] - placed[i - 1])
-            if lack > 1e-9:
-                placed[i - 1], placed[i] = placed[i - 1] - lack / 2, placed[i] + lack / 2
+            lack = max(gap - (placed[i] - placed[i - 1]), 0)
+            placed[i - 1 : i + 1] += [-lack / 2, lack / 2]
     for y, index in zip(placed, order, strict=True):
         if keys:
             ax.plot(x - 0.25, y, "s", color=keys[index], ms=9, mec=GREY, mew=0.6)
-        ax.text(x, y, texts[index], color=colours[index], weight="bold", va="center", ha="left", linespacing=1.05)
+        ax.text(x, y, texts[index], color=colours[index], weight="bold", va="center", linespacing=1.05)
+
+
+# --- the pictures -----------------------------------------------------------------------------------------------------
+
+
+def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
+    """Answers by wave, stacked to 100 percent: project areas left, comparison areas right.
+
+    `shares` has `group` treated|comparison, `wave`, `answer` (in the item's order, secure to insecure), `share` in
+    percent; a wave that published fewer classes shows fewer. `names` gives the label of each, in that order.
+    """
+    _ = translator(lang).gettext
+    groups = {"treated": _("project areas"), "comparison": _("comparison areas")}
+    waves, known = list(dict.fromkeys(shares["wave"])), dict.fromkeys([*names, *shares["answer"]])
+    wide = shares.pivot(index=["group", "wave"], columns="answer", values="share")
+    wide = wide[[answer for answer in known if answer in wide]].rename(columns=names)
+    wide = wide.reindex(pd.MultiIndex.from_product([groups, waves]))
+    colours = sns.blend_palette(["#dbe7f5", "#e9e4df", "#e9a15f", ORANGE, "#6b2f04"], wide.shape[1])
+    at = np.arange(len(wide)) + np.repeat([0, 0.8], len(waves))
+    heights = wide.fillna(0)
+    for (answer, height), colour in zip(heights.items(), colours, strict=True):
+        bottom = heights.loc[:, :answer].sum(axis=1) - height
+        bars = ax.bar(at, height, bottom=bottom, color=colour, width=0.82, edgecolor="white")
+        ink = "white" if np.dot(colour, (0.299, 0.587, 0.114)) < 0.55 else INK
+        inside = [number(share, lang, 0) if share >= 7 else "" for share in height]
+        ax.bar_label(bars, inside, label_type="center", size=10.5, color=ink)
+    alt = _("Answers by wave in percent.")
+    for (group, name), middle in zip(groups.items(), at.reshape(2, -1).mean(axis=1), strict=True):
+        ax.text(middle, 104, name, ha="center", weight="bold")
+        rows = ((wave, row.dropna().items()) for wave, row in wide.loc[group].iterrows())
+        said = (f"{w} " + ", ".join(f"{answer} {number(share, lang, 0)} %" for answer, share in row) for w, row in rows)
+        alt += f" {name}: {'; '.join(said)}."
+    last = wide.loc["comparison"]
+    middles = (last.cumsum(axis=1) - last / 2).ffill().iloc[-1].fillna(0)  # where an answer was last given
+    direct_labels(ax, at[-1] + 0.9, middles, list(wide), [INK] * len(colours), gap=8, keys=colours)
+    ax.set(ylim=(0, 112), xlim=(-0.6, at[-1] + 2.6), yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
+    ax.set_xticks(at, waves * 2)
+    sns.despine(ax=ax, left=True)
+    return alt
 
 
 def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
@@ -146,67 +193,47 @@ def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
     """
     _ = translator(lang).gettext
     by = {key: frame.sort_values("year") for key, frame in trends.groupby(["group", "series"])}
-    treated, comparison, without = by["treated", "modelled"], by["comparison", "modelled"], _changed_waves(by)
-    _gridlines(ax)
+    treated, comparison, without = by["treated", "modelled"], by["comparison", "modelled"], by["treated", "without"]
+    moved = np.flatnonzero((without["mean"].to_numpy() - treated["mean"].to_numpy()).round(6))
+    without = without.iloc[max(moved[0] - 1, 0) :] if len(moved) else without.iloc[:0]  # from where it leaves the line
+    lines = [
+        (without, _("without\nthe projects"), {"color": ORANGE, "lw": 2.5, "dashes": (3, 2)}),
+        (comparison, _("comparison\nareas"), {"color": GREY, "lw": 2.2}),
+        (treated, _("project\nareas"), {"color": BLUE, "lw": 3.4}),
+    ][0 if len(without) else 1 :]
+    ax.grid(axis="y")
+    sns.despine(ax=ax, left=True, bottom=True)
     ax.fill_between(without["year"], without["lower90"], without["upper90"], color=ORANGE, alpha=0.13, lw=0)
-    ax.plot(without["year"], without["mean"], color=ORANGE, lw=2.5, dashes=(3, 2))
-    ax.plot(comparison["year"], comparison["mean"], color=GREY, lw=2.2)
-    ax.plot(treated["year"], treated["mean"], color=BLUE, lw=3.4)
+    for line, _label, style in lines:
+        ax.plot(line["year"], line["mean"], **style)
     for group, colour in (("comparison", GREY), ("treated", BLUE)):
-        observed = by[group, "observed"]
-        ax.plot(observed["year"], observed["mean"], "o", color=colour, ms=5, mec="white")
-    lines = [(treated, _("project\nareas"), BLUE), (comparison, _("comparison\nareas"), GREY)]
-    lines += [(without, _("without\nthe projects"), ORANGE)] if len(without) else []
-    low, high = ax.get_ylim()
-    span = treated["year"].max() - treated["year"].min() or 1
-    direct_labels(
-        ax,
-        treated["year"].max() + 0.03 * span,
-        [line["mean"].iloc[-1] for line, _t, _c in lines],
-        [text for _l, text, _c in lines],
-        [colour for _l, _t, colour in lines],
-        gap=(high - low) * 0.17,
-    )
+        ax.plot(by[group, "observed"]["year"], by[group, "observed"]["mean"], "o", color=colour, ms=5, mec="white")
+    (low, high), last = ax.get_ylim(), treated.iloc[-1]
+    span = last["year"] - treated["year"].min() or 1
+    ends, labels, styles = zip(*((line["mean"].iloc[-1], label, style) for line, label, style in lines), strict=True)
+    colours = [style["color"] for style in styles]
+    direct_labels(ax, last["year"] + 0.03 * span, ends, labels, colours, gap=(high - low) * 0.17)
     ax.yaxis.set_major_formatter(lambda value, _position: f"{short(value, lang)} %")
     ax.set_xticks(treated["year"], treated["wave"].astype(str))
-    ax.set_xlim(right=treated["year"].max() + 0.38 * span)
-    return _trends_alt(treated, comparison, without, lang)
-
-
-def _changed_waves(by: dict) -> pd.DataFrame:
-    """The counterfactual from the last wave on which it still equals the model's line."""
-    without, treated = by["treated", "without"], by["treated", "modelled"]
-    moved = (without["mean"].to_numpy() - treated["mean"].to_numpy()).round(6) != 0
-    return without.iloc[max(int(moved.argmax()) - 1, 0) :] if moved.any() else without.iloc[:0]
-
-
-def _trends_alt(treated: pd.DataFrame, comparison: pd.DataFrame, without: pd.DataFrame, lang: str) -> str:
-    _ = translator(lang).gettext
-    first, last = treated.iloc[0], treated.iloc[-1]
-    say = partial(number, lang=lang)
-    text = _(
-        "Share of residents who feel unsafe, {first} to {last}. Project areas went from {a} to {b} percent, "
-        "comparison areas from {c} to {d} percent."
-    ).format(
-        first=first["wave"],
-        last=last["wave"],
-        a=say(first["mean"]),
-        b=say(last["mean"]),
-        c=say(comparison["mean"].iloc[0]),
-        d=say(comparison["mean"].iloc[-1]),
-    )
+    ax.set_xlim(right=last["year"] + 0.38 * span)
+    alt = _("Share of residents who feel unsafe, {first} to {last}.")
+    alt = alt.format(first=treated["wave"].iloc[0], last=last["wave"]) + " " + course(trends, lang=lang)
     if len(without):
-        end = without.iloc[-1]
-        text += " " + _(
-            "Without the projects {e} percent is expected in {last} (90 % interval {low} to {high})."
-        ).format(e=say(end["mean"]), last=last["wave"], low=say(end["lower90"]), high=say(end["upper90"]))
-    return text
+        mean, low, high = (number(without[key].iloc[-1], lang) for key in ("mean", "lower90", "upper90"))
+        text = _("Without the projects {e} percent is expected in {last} (90 % interval {low} to {high}).")
+        alt += " " + text.format(e=mean, last=last["wave"], low=low, high=high)
+    return alt
 
 
-def _gridlines(ax: Axes) -> None:
-    ax.grid(axis="y", color=RULE, lw=0.8)
-    ax.set_axisbelow(True)
-    sns.despine(ax=ax, left=True, bottom=True)
+def course(trends: pd.DataFrame, *, lang: str) -> str:
+    """The sentence that says from where to where both groups of areas went."""
+    said = {}
+    for group, rows in trends[trends["series"] == "modelled"].sort_values("year").groupby("group"):
+        said[f"{group}0"], said[f"{group}1"] = (number(rows["mean"].iloc[end], lang) for end in (0, -1))
+    text = translator(lang).gettext(
+        "Project areas went from {treated0} to {treated1} percent, comparison areas from {comparison0} to {comparison1}."
+    )
+    return text.format(**said)
 
 
 def plot_effects(
@@ -217,66 +244,17 @@ def plot_effects(
     `effects` and `prior` have rows `att` and `att_by_project` on the pp scale; `names` gives the label of each project.
     """
     _ = translator(lang).gettext
-    rows, before = _projects_and_all(effects), _projects_and_all(prior).set_index("project")
-    labels = ["\n".join(wrap(names.get(p, p), 28)) if p else _("all projects") for p in rows["project"]]
-    heights = np.arange(len(rows))[::-1]
-    zero_and_minimum(ax, minimum_pp)
-    for y, (_index, row) in zip(heights, rows.iterrows(), strict=True):
-        band = before.loc[row["project"]] if row["project"] in before.index else row
-        ax.barh(y, band["upper90"] - band["lower90"], 0.62, left=band["lower90"], color=PALE_GREY, zorder=1)
-        _interval(ax, y, row)
-        mean, low, high = (points(row[key], lang) for key in ("mean", "lower90", "upper90"))
-        text = _("{mean} ({low} to {high})").format(mean=mean, low=low, high=high)
-        ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=11.5)
-    row_axis(ax, heights, labels, lang)
-    said = "; ".join(
-        f"{name} {_estimate(row, lang)}".replace("\n", " ")
-        for name, row in zip(labels, rows.to_dict("records"), strict=True)
-    )
-    minimum = _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
-    return _("Effect per project.") + f" {said}. {minimum}"
-
-
-def row_axis(ax: Axes, heights: np.ndarray, labels: list[str], lang: str) -> None:
-    """Labels at the heights of their rows (from the top down), points along the other axis."""
-    ax.set_yticks(heights, labels)
-    ax.tick_params(axis="y", labelcolor=INK)
-    text = translator(lang).gettext("change in residents feeling unsafe, percentage points")
-    ax.set(ylim=(heights[-1] - 0.7, heights[0] + 0.7), xlabel=text)
-    ax.xaxis.set_major_formatter(lambda value, _position: tick(value, lang))
-    sns.despine(ax=ax, left=True)
-
-
-def _projects_and_all(frame: pd.DataFrame) -> pd.DataFrame:
-    pp = frame[frame["scale"] == "pp"]
-    rows = pd.concat([pp[pp["estimand"] == "att"].assign(project=""), pp[pp["estimand"] == "att_by_project"]])
+    kept = "scale == 'pp' & estimand in ['att', 'att_by_project']"
+    rows, before = (frame.query(kept).fillna({"project": ""}) for frame in (effects, prior))
     rows = rows.iloc[1:] if len(rows) == 2 else rows  # of one project the whole says nothing more
-    return rows.reset_index(drop=True)
-
-
-def zero_and_minimum(ax: Axes, minimum_pp: float, *, vertical: bool = True) -> None:
-    draw = ax.axvline if vertical else ax.axhline
-    draw(0, color=INK, lw=1, zorder=2)
-    for side in (-minimum_pp, minimum_pp):
-        draw(side, color=GREY, lw=1, ls=(0, (4, 3)), zorder=2)
-
-
-def tick(value: float, lang: str) -> str:
-    return ("+" if value > 1e-9 else "") + short(value, lang)
-
-
-def _interval(ax: Axes, y: float, row: pd.Series) -> None:
-    style = {"solid_capstyle": "butt", "zorder": 3}
-    ax.plot([row["lower90"], row["upper90"]], [y, y], color=BLUE, lw=2, **style)
-    ax.plot([row["lower50"], row["upper50"]], [y, y], color=PALE_BLUE, lw=7, **style)
-    ax.plot(row["mean"], y, "o", color=BLUE, ms=8, mec="white", zorder=4)
-
-
-def _estimate(row: pd.Series | dict, lang: str) -> str:
-    mean, low, high = (points(row[key], lang) for key in ("mean", "lower90", "upper90"))
-    return (
-        translator(lang).gettext("{mean} points, 90 % interval {low} to {high}").format(mean=mean, low=low, high=high)
-    )
+    labels = ["\n".join(wrap(names.get(p, p), 28)) if p else _("all projects") for p in rows["project"]]
+    told = rows.to_dict("records")
+    texts = [with_points(_("{mean} ({low} to {high})"), row, lang=lang) for row in told]
+    said = [_estimate(row, lang) for row in told]
+    alt = forest(rows, ax=ax, labels=labels, texts=texts, said=said, minimum_pp=minimum_pp, lang=lang)
+    band = before.set_index("project").reindex(rows["project"])
+    ax.barh(ax.get_yticks(), band["upper90"] - band["lower90"], 0.62, left=band["lower90"], color=PALE_GREY, zorder=1)
+    return _("Effect per project.") + " " + alt
 
 
 def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:
@@ -286,58 +264,59 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
     """
     _ = translator(lang).gettext
     rows = effects.query("estimand == 'att_by_event_time' & scale == 'pp'") if "estimand" in effects else effects
-    rows = rows.assign(event_time=rows["event_time"].astype(int)).sort_values("event_time")
-    _gridlines(ax)
+    rows = rows.astype({"event_time": int}).sort_values("event_time")
+    ax.grid(axis="y")
+    sns.despine(ax=ax, left=True, bottom=True)
     if rows["event_time"].min() < 0:
         ax.axvline(-0.5, color=GREY, lw=1, ls=":")
-    zero_and_minimum(ax, minimum_pp, vertical=False)
-    for row in rows.itertuples():
-        x, (mark, colour) = row.event_time, ("o", BLUE) if row.event_time >= 0 else ("s", GREY)
-        ax.plot([x, x], [row.lower90, row.upper90], color=colour, lw=2, zorder=3)
-        if "lower50" in rows:
-            ax.plot([x, x], [row.lower50, row.upper50], color=PALE_BLUE, lw=8, solid_capstyle="butt", zorder=3)
-        ax.plot(x, row.mean, mark, color=colour, ms=9, mec="white", zorder=4)
-        label = ax.annotate(points(row.mean, lang), (x, row.mean), (14, 0), textcoords="offset points", va="center")
+    _zero_and_minimum(ax.axhline, minimum_pp)
+    said = []
+    for row in rows.to_dict("records"):
+        x, (mark, colour) = row["event_time"], ("o", BLUE) if row["event_time"] >= 0 else ("s", GREY)
+        _interval(ax, x, row, colour=colour, mark=mark, upright=True)
+        label = ax.annotate(
+            points(row["mean"], lang), (x, row["mean"]), (14, 0), textcoords="offset points", va="center"
+        )
         label.set_bbox({"color": "white", "pad": 1})
+        said.append(f"{x}: {_estimate(row, lang)}")
     ax.set_xticks(rows["event_time"])
     ax.set_xlim(rows["event_time"].min() - 0.6, rows["event_time"].max() + 0.8)
     ax.set(xlabel=_("waves since the start"), ylabel=_("percentage points"))
-    ax.yaxis.set_major_formatter(lambda value, _position: tick(value, lang))
-    said = "; ".join(f"{row['event_time']}: {_estimate(row, lang)}" for _i, row in rows.iterrows())
-    return _("Effect by waves since the start.") + f" {said}."
+    signed(ax.yaxis, lang)
+    return _("Effect by waves since the start.") + f" {'; '.join(said)}."
+
+
+def residents(*, fewer: int, more: int, lang: str) -> str:
+    """The sentence that counts 100 residents, with fields {unsafe}, {fewer}, {more} and {safe}."""
+    _ = translator(lang).gettext
+    if fewer:
+        return _("{unsafe} feel unsafe, {fewer} no longer do, {safe} feel safe either way.")
+    if more:
+        return _("{unsafe} feel unsafe, {more} of them because of the projects; {safe} feel safe.")
+    return _("{unsafe} feel unsafe, {safe} do not.")
 
 
 def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang: str) -> str:
     """100 residents as figures: `unsafe` feel unsafe today, of whom `more` because of the projects; `fewer` no longer do."""
     _ = translator(lang).gettext
-    colours = [ORANGE] * (unsafe - more) + ["#5c1d02"] * more + [BLUE] * fewer
-    colours += [PALE_GREY] * (100 - len(colours))
-    marks = {"#5c1d02": "+", BLUE: "✓"}
+    safe, marks = 100 - unsafe - fewer, {BROWN: "+", BLUE: "✓"}  # told apart without colour too
+    colours = [ORANGE] * (unsafe - more) + [BROWN] * more + [BLUE] * fewer + [PALE_GREY] * safe
     for index, colour in enumerate(colours):
         x, y = index % 10, 9 - index // 10
         ax.add_patch(Circle((x, y + 0.2), 0.17, color=colour, lw=0))
         ax.add_patch(Wedge((x, y - 0.38), 0.36, 0, 180, color=colour, lw=0))
-        if colour in marks:  # told apart without colour too
-            ax.text(x, y - 0.22, marks[colour], color="white", ha="center", va="center", fontsize=9, weight="bold")
+        style = {"color": "white", "ha": "center", "va": "center", "size": 9, "weight": "bold"}
+        ax.text(x, y - 0.22, marks.get(colour, ""), **style)
     ax.set(xlim=(-0.5, 9.5), ylim=(-0.5, 9.5), aspect="equal")
     ax.axis("off")
-    if more:
-        return _(
-            "Of 100 residents {unsafe} feel unsafe, {more} of them because of the projects, and {safe} feel safe."
-        ).format(unsafe=unsafe, more=more, safe=100 - unsafe)
-    if fewer:
-        return _(
-            "Of 100 residents {unsafe} feel unsafe, {fewer} no longer do because of the projects, and {safe} feel "
-            "safe either way."
-        ).format(unsafe=unsafe, fewer=fewer, safe=100 - unsafe - fewer)
-    return _("Of 100 residents {unsafe} feel unsafe and {safe} do not.").format(unsafe=unsafe, safe=100 - unsafe)
+    said = residents(fewer=fewer, more=more, lang=lang).format(unsafe=unsafe, fewer=fewer, more=more, safe=safe)
+    return _("Of 100 residents of project areas") + _(":") + " " + said
 
 
-def plot_strip(row: pd.Series | dict, *, ax: Axes, minimum_pp: float, limit: float, lang: str) -> str:
+def plot_strip(row: dict, *, ax: Axes, minimum_pp: float, limit: float, lang: str) -> str:
     """One small interval for a table: zero line, dashed smallest worthwhile fall, 90 % bar and dot, from -limit to limit."""
     ax.axhline(0, color=PALE_GREY, lw=2, zorder=1)
-    ax.plot([0, 0], [-1, 1], color=INK, lw=1.2, zorder=2)
-    ax.plot([-minimum_pp] * 2, [-1, 1], color=GREY, lw=1.2, ls=(0, (3, 2)), zorder=2)
+    ax.vlines([0, -minimum_pp], -1, 1, colors=[INK, GREY], lw=1.2, ls=["-", (0, (3, 2))], zorder=2)
     ax.plot([row["lower90"], row["upper90"]], [0, 0], color=PALE_BLUE, lw=6, solid_capstyle="butt", zorder=3)
     ax.plot(row["mean"], 0, "o", color=BLUE, ms=9, zorder=4)
     ax.set(xlim=(-limit, limit), ylim=(-1.1, 1.1))

@@ -33,11 +33,11 @@ def table(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
         frame = pd.concat([frame[frame["actual"]].assign(name="actual"), lots])
     made = {_("waves since the start") if "event_time" in frame else _("what is asked"): _labels(frame, lang)}
     if "mean" in frame:
-        made[_("points")] = [points(value, lang) for value in frame["mean"]]
+        made[_("points")] = frame["mean"].map(points, lang=lang).tolist()
     if "lower90" in frame:
-        made[_("90 % interval")] = tables.ranges(frame, "90", lang)
+        made[_("90 % interval")] = tables.ranges(frame, lang=lang)
     if "ratio" in frame:
-        made[_("effect over its error")] = [points(value, lang) for value in frame["ratio"]]
+        made[_("effect over its error")] = frame["ratio"].map(points, lang=lang).tolist()
     return pd.DataFrame(made)
 
 
@@ -77,7 +77,7 @@ def plot_lots(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) ->
     ax.axvline(actual, color=BLUE, lw=3)
     ax.text(actual, 1, _("actual"), transform=ax.get_xaxis_transform(), ha="center", va="bottom", color=BLUE)
     ax.set(xlabel=_("effect over its error"), ylabel=_("choices of areas"))
-    ax.xaxis.set_major_formatter(lambda value, _position: figures.tick(value, lang))
+    figures.signed(ax.xaxis, lang)
     text = _("Effect over its error, {n} choices of areas: {share} at least as far from 0 as the actual one ({ratio}).")
     share = percent(frame["as_large"].mean(), lang)
     return text.format(n=number(len(frame), lang, 0), share=share, ratio=points(actual, lang))
@@ -88,24 +88,15 @@ def plot_forest(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) 
 
     Of rows without bars at most 30, those farthest from the first. Gives its figure the height that rows need.
     """
-    _ = translator(lang).gettext
     if "lower90" not in frame:
         far = (frame["mean"] - frame["mean"].iloc[0]).abs().where(frame.index > 0, np.inf)
         frame = frame.loc[far.nlargest(30).index.sort_values()]
-    group = frame.get("group", pd.Series(frame.index > 0, index=frame.index))
-    heights = -(np.arange(len(frame)) + 0.7 * (group != group.shift()).cumsum().to_numpy())
-    marks = group.map(dict(zip(dict.fromkeys(group), "oosD", strict=False)))
-    words = [[label, "   ".join(cells[:2])] for label, *cells in table(frame, lang=lang).to_numpy()]
-    ax.figure.set_size_inches(6.2, 0.34 * -heights[-1] + 1.3)
-    figures.zero_and_minimum(ax, minimum_pp)
-    for y, mark, (_label, text), row in zip(heights, marks, words, frame.to_dict("records"), strict=True):
-        colour = BLUE if y == heights[0] else ORANGE if row["name"] == "breakdown" else INK
-        ends = [row.get("lower90", row.get("mean")), row.get("upper90", row.get("mean"))]
-        if y == heights[0]:
-            ax.axvspan(*ends, color=PALE_GREY, zorder=0)
-        ax.plot(ends, [y, y], color=colour, lw=2, zorder=3)
-        ax.plot(row.get("mean", np.nan), y, mark, color=colour, ms=8, mec="white", zorder=4)
-        ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=11)
-    figures.row_axis(ax, heights, [label for label, _text in words], lang)
-    alt = "; ".join(f"{label} {text}" for label, text in words) + ". "
-    return alt + _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
+    first, low, high = frame.iloc[0], *(("lower90", "upper90") if "lower90" in frame else ("mean", "mean"))
+    words = table(frame, lang=lang)
+    texts = words.iloc[:, 1:3].agg("   ".join, axis=1).tolist()
+    colours = [BLUE, *np.where(frame["name"] == "breakdown", ORANGE, INK)[1:]]
+    rows = pd.DataFrame({"group": frame.index == frame.index[0]} | dict(frame) | {"colour": colours})
+    alt = figures.forest(rows, ax=ax, labels=list(words.iloc[:, 0]), texts=texts, minimum_pp=minimum_pp, lang=lang)
+    ax.axvspan(first[low], first[high], color=PALE_GREY, zorder=0)
+    ax.figure.set_size_inches(6.2, 0.34 * -ax.get_yticks()[-1] + 1.3)
+    return alt

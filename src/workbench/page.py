@@ -1,12 +1,12 @@
 """Page 1, for the council: verdict, 100 residents, what would have happened, project by project, can we rely on it."""
 
 import math
+from functools import partial
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import xarray as xr
 from IPython.display import HTML
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from workbench import figures, registration, setting, tables, verdict
@@ -14,86 +14,46 @@ from workbench.items import ITEMS
 from workbench.language import month, number, points, short, translator
 from workbench.panel import answers_told
 
-TONES = {
-    "clear fall": "fall",
-    "probable fall": "fall",
-    "clear rise": "rise",
-    "probable rise": "rise",
-    "cannot tell": "unsure",
-    "no worthwhile change": "none",
-    "blocked": "blocked",
-}
-
 
 def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> HTML:
     """The first page: verdict, 100 residents, what would have happened, project by project, can we rely on this.
 
     A blocked evaluation shows its reason instead of any effect. All wording of the verdict comes from `verdict`.
     """
-    _ = translator(lang).gettext
-    blocked = result["verdict"] == "blocked"
-    share = window_share(panel, trends)
-    context = {
-        "css": Markup(tables.stylesheet()),
-        "lang": lang,
-        "simulated": result["simulated"],
-        "words": _words(lang),
-        "lead": _lead(result, panel, lang),
-        "tone": TONES[result["verdict"]],
-        "odds": verdict.odds(result, lang=lang),
-        "label": _capital(verdict.label(result["verdict"], lang=lang)),
-        "sentence": result["sentence"],
-        "pictures": {} if blocked else _pictures(result, trends, share, lang),
-        "residents_caption": "" if blocked else _residents_caption(result, share, panel, lang),
-        "trends_caption": "" if blocked else _trends_caption(trends, panel, lang),
-        "projects": [] if blocked else _project_rows(result, panel, lang),
-        "grade": _("Evidence grade {grade} of 5").format(grade=result["grade"]),
-        "grade_text": _grade_text(result, lang),
-        "caveats": _caveats(result, panel, lang),
-        "footer": f"{registration.sentence(result.get('registration', {}), lang=lang)} {_footer(result, lang)}",
-    }
-    pages = Environment(loader=FileSystemLoader(tables.TEMPLATE), autoescape=True, trim_blocks=True)
-    return HTML(pages.get_template("page_one.html.j2").render(context))
-
-
-def _words(lang: str) -> dict:
-    _ = translator(lang).gettext
-    return {
-        "simulated": _("Simulated city: every number on this page is invented to show the report."),
-        "title": _("Did the projects change how safe people feel?"),
-        "residents": _("Of 100 residents of project areas"),
-        "trends": _("What happened, and what would have"),
-        "by_project": _("Project by project"),
-        "columns": [
-            _("Project"),
-            _("Change in residents feeling unsafe (dashed: worthwhile)"),
-            _("Points"),
-            _("90 % interval"),
-            _("Verdict"),
-        ],
-        "rely": _("Can we rely on this?"),
-        "colon": _(":"),
-    }
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    shown = {}
+    if result["verdict"] != "blocked":
+        shown["residents"] = _residents(result, window_share(panel, trends), panel, lang)
+        shown["trends"] = _trends(result, trends, panel, lang)
+        shown["projects"] = _project_rows(result, panel, lang)
+    return tables.filled(
+        "page_one.html.j2",
+        lang=lang,
+        css=Markup(tables.stylesheet()),
+        result=result,
+        lead=_lead(result, panel, lang),
+        odds=verdict.odds(result, lang=lang),
+        grade_text=_grade_text(result, lang),
+        next_step=verdict.next_step(result, names=project_names(panel), lang=lang),
+        footer=f"{registration.sentence(result.get('registration', {}), lang=lang)} {_footer(result, lang)}",
+        label=partial(verdict.label, lang=lang),
+        check_label=partial(verdict.check_label, lang=lang),
+        **shown,
+    )
 
 
 def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
-    t = translator(lang)
-    n, waves, unsafe = result["n"], panel["wave"].to_numpy().astype(str), int(panel.attrs["unsafe_index"])
-    item, labels = ITEMS.get(panel.attrs["item"]), tables.categories(panel, lang=lang)
+    n, waves, labels = result["n"], panel["wave"].to_numpy().astype(str), tables.categories(panel, lang=lang)
+    item, projects = ITEMS.get(panel.attrs["item"]), panel.sizes["project"]
     asked = item.question.get(lang) if item else None
     question = item.wording if item and item.wording_language == lang else asked or panel.attrs["question"]
-    projects = panel.sizes["project"]
-    return t.ngettext(
+    text = translator(lang).ngettext(
         "{city}, {projects} project in {treated} of {areas} areas, surveys {first} to {last}, {answers}. Question: "
         "“{question}” Counted as unsafe: {unsafe}.",
         "{city}, {projects} projects in {treated} of {areas} areas, surveys {first} to {last}, {answers}. Question: "
         "“{question}” Counted as unsafe: {unsafe}.",
         projects,
-    ).format(
+    )
+    return text.format(
         city=panel.attrs["city_name"],
         projects=projects,
         treated=n["treated_areas"],
@@ -102,15 +62,14 @@ def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
         last=waves[-1],
         answers=answers_told(panel, lang=lang),
         question=question + ("" if question.endswith(("?", ".")) else "."),
-        unsafe=", ".join(labels[unsafe:]),
+        unsafe=", ".join(labels[int(panel.attrs["unsafe_index"]) :]),
     )
 
 
 def window_share(panel: xr.Dataset, trends: pd.DataFrame) -> float:
     """Residents of project areas in 100 who feel unsafe with the projects: mean over the waves of the window."""
     treated = trends[(trends["group"] == "treated") & (trends["series"] == "modelled")]
-    inside = panel["window"].any(["project", "area"]).to_series()
-    chosen = treated[treated["wave"].map(inside).fillna(False).astype(bool)]
+    chosen = treated[treated["wave"].isin(setting.counting_waves(panel))]
     return float((chosen if len(chosen) else treated.tail(1))["mean"].mean())
 
 
@@ -122,17 +81,12 @@ def _changed(result: dict, share: float) -> tuple[int, int, int]:
     return unsafe, min(size, 100 - unsafe) if falls else 0, 0 if falls else min(size, unsafe)
 
 
-def _pictures(result: dict, trends: pd.DataFrame, share: float, lang: str) -> dict:
+def _residents(result: dict, share: float, panel: xr.Dataset, lang: str) -> dict:
     unsafe, fewer, more = _changed(result, share)
     fig, ax = plt.subplots(figsize=(3, 3))
     alt = figures.plot_residents(unsafe, ax=ax, fewer=fewer, more=more, lang=lang)
-    fig_trends, ax_trends = plt.subplots(figsize=(6.6, 3.5))
-    alt_trends = figures.plot_trends(trends, ax=ax_trends, lang=lang)
-    mark = {"simulated": result["simulated"], "lang": lang}
-    return {
-        "residents": figures.image_tag(fig, alt, width=270, **mark),
-        "trends": figures.image_tag(fig_trends, alt_trends, **mark),
-    }
+    picture = figures.image_tag(fig, alt, width=270, simulated=result["simulated"], lang=lang)
+    return {"picture": picture, "caption": _residents_caption(result, share, panel, lang)}
 
 
 def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str) -> Markup:
@@ -140,48 +94,28 @@ def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str)
     _ = translator(lang).gettext
     att, (unsafe, fewer, more), told = result["att_pp"], _changed(result, share), verdict.residents_told(result)
     orange, blue = Markup('<b class="u">{}</b>').format, Markup('<b class="f">{}</b>').format
-    low, high = verdict.change(att["lower90"], lang=lang), verdict.change(att["upper90"], lang=lang)
-    if fewer:
-        text = Markup(_("{unsafe} feel unsafe, {fewer} no longer do, {safe} feel safe either way.")).format(
-            unsafe=orange(unsafe), fewer=blue(fewer), safe=100 - unsafe - fewer
-        )
-    elif more:
-        text = Markup(_("{unsafe} feel unsafe, {more} of them because of the projects; {safe} feel safe.")).format(
-            unsafe=orange(unsafe), more=orange(more), safe=100 - unsafe
-        )
-    else:
-        text = Markup(_("{unsafe} feel unsafe, {safe} do not.")).format(unsafe=orange(unsafe), safe=100 - unsafe)
+    text = Markup(figures.residents(fewer=fewer, more=more, lang=lang))
+    text = text.format(unsafe=orange(unsafe), fewer=blue(fewer), more=orange(more), safe=100 - unsafe - fewer)
     if told % 1:
         drawn = _("The picture counts whole residents: {n} is drawn as {drawn}.")
-        text += " " + Markup(drawn).format(n=short(told, lang), drawn=fewer + more)
-    part = Markup(
-        _("The projects’ part in this lies between {low} and {high} (90 % interval; waves that count: {waves}).")
-    )
+        text += " " + drawn.format(n=short(told, lang), drawn=fewer + more)
+    part = _("The projects’ part in this lies between {low} and {high} (90 % interval; waves that count: {waves}).")
+    low, high = (verdict.change(att[key], lang=lang) for key in ("lower90", "upper90"))
     return text + " " + part.format(low=low, high=high, waves=", ".join(setting.counting_waves(panel)))
 
 
-def _trends_caption(trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> str:
-    _ = translator(lang).gettext
-    ends = {
-        group: frame.sort_values("year")["mean"].iloc[[0, -1]].tolist()
-        for group, frame in trends[trends["series"] == "modelled"].groupby("group")
-    }
-    say = {f"{group[0]}{i}": number(value, lang) for group, pair in ends.items() for i, value in enumerate(pair)}
-    seen = trends[trends["series"] == "observed"].dropna(subset="mean")["wave"]
-    bare = [wave for wave in dict.fromkeys(trends["wave"]) if wave not in set(seen)]
-    dots = _("Dots are the survey.")
-    if bare:
-        dots = _(
-            "Dots are the survey; in {waves} it did not publish this share, and the model reads it from what it did."
-        )
-    text = _(
-        "Comparison areas went from {c0} to {c1} percent over these waves, project areas from {t0} to {t1}. The "
-        "dashed line is what the model expects had there been no projects, with its 90 % band."
-    )
+def _trends(result: dict, trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> dict:
+    """The picture, and what its caption says: `bare` are waves without a published share, `moved` that areas came or went."""
+    fig, ax = plt.subplots(figsize=(6.6, 3.5))
+    alt = figures.plot_trends(trends, ax=ax, lang=lang)
+    seen = set(trends[trends["series"] == "observed"].dropna(subset="mean")["wave"])
     asked = panel["respondents"] > 0
-    if (asked != asked.any("wave")).any():
-        dots += " " + _("Not every area was asked in every wave: the lines move for that reason too.")
-    return f"{text.format(**say)} {dots.format(waves=', '.join(bare))}"
+    return {
+        "picture": figures.image_tag(fig, alt, simulated=result["simulated"], lang=lang),
+        "course": figures.course(trends, lang=lang),
+        "bare": [wave for wave in dict.fromkeys(trends["wave"]) if wave not in seen],
+        "moved": bool((asked != asked.any("wave")).any()),
+    }
 
 
 def project_names(panel: xr.Dataset) -> dict[str, str]:
@@ -191,26 +125,21 @@ def project_names(panel: xr.Dataset) -> dict[str, str]:
 
 def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
     _ = translator(lang).gettext
-    by_project, names = result["by_project"], project_names(panel)
-    bounds = [abs(row[key]) for row in by_project.values() for key in ("lower90", "upper90")]
-    limit = 1.05 * max([*bounds, result["minimum_pp"] * 1.5])
+    names, minimum = project_names(panel), result["minimum_pp"]
+    bounds = [abs(row[key]) for row in result["by_project"].values() for key in ("lower90", "upper90")]
     rows = []
-    for project, row in by_project.items():
+    for project, row in result["by_project"].items():
         fig, ax = plt.subplots(figsize=(3.6, 0.32))
-        alt = figures.plot_strip(row, ax=ax, minimum_pp=result["minimum_pp"], limit=limit, lang=lang)
-        rows.append(
-            {
-                "name": names.get(project, project),
-                "since": _since(panel, project, lang),
-                "strip": figures.image_tag(fig, alt, simulated=result["simulated"], lang=lang),
-                "points": points(row["mean"], lang),
-                "interval": _("{low} to {high}").format(
-                    low=points(row["lower90"], lang), high=points(row["upper90"], lang)
-                ),
-                "tone": TONES[row["verdict"]],
-                "label": verdict.label(row["verdict"], lang=lang),
-            }
-        )
+        alt = figures.plot_strip(row, ax=ax, minimum_pp=minimum, limit=1.05 * max([*bounds, 1.5 * minimum]), lang=lang)
+        made = {
+            "name": names.get(project, project),
+            "since": _since(panel, project, lang),
+            "strip": figures.image_tag(fig, alt, simulated=result["simulated"], lang=lang),
+            "points": points(row["mean"], lang),
+            "interval": figures.with_points(_("{low} to {high}"), row, lang=lang),
+            "verdict": row["verdict"],
+        }
+        rows.append(made)
     return rows
 
 
@@ -224,45 +153,20 @@ def _since(panel: xr.Dataset, project: str, lang: str) -> str:
 def _grade_text(result: dict, lang: str) -> str:
     _ = translator(lang).gettext
     status = [check["status"] for check in result["checks"]]
-    design = [check["message"] for check in result["checks"] if check["name"] == "design grade"]
-    counts = _("Checks: {passed} passed, {warned} warn, {failed} failed, {impossible} not possible.").format(
-        passed=status.count("pass"),
-        warned=status.count("warn"),
-        failed=status.count("fail"),
-        impossible=status.count("not possible"),
-    )
-    steps = []
+    said = [check["message"] for check in result["checks"] if check["name"] == "design grade"]
     if "fail" in status:
-        steps = [_("A failed check leaves grade 1.")]
+        said.append(_("A failed check leaves grade 1."))
     elif "not possible" in status:
-        steps = [_("One step less than the design, because a check was not possible.")]
-    return " ".join([*design, *steps, counts])
-
-
-def _caveats(result: dict, panel: xr.Dataset, lang: str) -> list[tuple[str, str]]:
-    """What fails, what warns, what could overturn the verdict, and what to do next, each a heading and a text."""
-    _ = translator(lang).gettext
-    told = {"fail": _("Failed, {check}"), "warn": _("Warning, {check}")}
-    items = [
-        (told[status].format(check=verdict.check_label(check["name"], lang=lang)), check["message"])
-        for status in told
-        for check in result["checks"]
-        if check["status"] == status
-    ]
-    if result["verdict"] != "blocked":
-        trend = [c["message"] for c in result["checks"] if c["name"] == "pre-trends" and c["status"] not in told]
-        items += [(_("What could overturn it"), message) for message in trend]
-    return [*items, (_("What to do next"), verdict.next_step(result, names=project_names(panel), lang=lang))]
+        said.append(_("One step less than the design, because a check was not possible."))
+    counts = _("Checks: {passed} passed, {warned} warn, {failed} failed, {impossible} not possible.")
+    names = {"passed": "pass", "warned": "warn", "failed": "fail", "impossible": "not possible"}
+    return " ".join([*said, counts.format(**{field: status.count(name) for field, name in names.items()})])
 
 
 def _footer(result: dict, lang: str) -> str:
     _ = translator(lang).gettext
     source, found = result["provenance"], result["diagnostics"]
-    smallest = (
-        None
-        if None in (found["ess_bulk_min"], found["ess_tail_min"])
-        else min(found["ess_bulk_min"], found["ess_tail_min"])
-    )
+    samples = (found["ess_bulk_min"], found["ess_tail_min"])
     say = lambda value, decimals: "?" if value is None else number(value, lang, decimals)
     priors = {"sceptical": _("sceptical"), "wide": _("wide"), "flat": _("flat")}
     return _(
@@ -276,5 +180,5 @@ def _footer(result: dict, lang: str) -> str:
         data=str(source["data_hash"])[:8],
         rhat=say(found["rhat_max"], 3),
         divergences=found["divergences"],
-        ess=say(smallest, 0),
+        ess=say(None if None in samples else min(samples), 0),
     )

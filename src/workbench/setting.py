@@ -21,11 +21,10 @@ def city(place: object, *, lang: str) -> pd.DataFrame:
     """What a City holds: counts of areas, waves, respondents and projects, and items."""
     _ = translator(lang).gettext
     rows = place.respondents if place.respondents is not None else place.shares
-    kind = _("respondents") if place.respondents is not None else _("published shares")
     facts = {
         _("areas"): len(place.areas),
         _("waves"): len(place.waves),
-        kind: number(len(rows), lang, 0),
+        _("respondents") if rows is place.respondents else _("published shares"): number(len(rows), lang, 0),
         _("projects"): place.projects["project"].nunique(),
         _("items"): ", ".join(place.items),
         _("simulated"): _("yes") if place.simulated else _("no"),
@@ -38,23 +37,21 @@ def projects(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd
     _ = translator(lang).gettext
     rows = place.projects if panel is None else place.projects[place.projects["project"].isin(panel["project"].values)]
     names = place.areas.set_index("area")["name"]
+    first, last = lambda dates: month(dates.min(), lang), lambda dates: month(dates.max(), lang)
     total = lambda values: number(values.sum(), lang, 0) if values.notna().any() else ""
-    made = [
-        {
-            _("project"): group["name"].iloc[0],
-            _("kind"): group["kind"].iloc[0],
-            _("areas"): ", ".join(names.reindex(group["area"]).fillna(group["area"]).astype(str)),
-            _("announced"): month(group["announced"].min(), lang),
-            _("start"): month(group["start"].min(), lang),
-            _("full start"): month(group["full"].min(), lang),
-            _("stopped"): month(group["stop"].max(), lang),
-            _("cost in euro"): total(group["cost_eur"]),
-            _("people reached"): total(group["reached"]),
-            _("set off by"): group["trigger"].iloc[0],
-        }
-        for _project, group in rows.groupby("project", sort=False)
-    ]
-    return _filled(pd.DataFrame(made))
+    columns = {
+        _("project"): ("name", "first"),
+        _("kind"): ("kind", "first"),
+        _("areas"): ("area", lambda areas: ", ".join(names.reindex(areas).fillna(areas).astype(str))),
+        _("announced"): ("announced", first),
+        _("start"): ("start", first),
+        _("full start"): ("full", first),
+        _("stopped"): ("stop", last),
+        _("cost in euro"): ("cost_eur", total),
+        _("people reached"): ("reached", total),
+        _("set off by"): ("trigger", "first"),
+    }
+    return _filled(rows.groupby("project", sort=False).agg(**columns))
 
 
 def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.DataFrame:
@@ -77,37 +74,41 @@ def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.Da
     """Fieldwork, mode, questionnaire and notes of each wave; with a panel its waves only, and how many answered."""
     _ = translator(lang).gettext
     rows = place.waves if panel is None else place.waves[place.waves["wave"].isin(panel["wave"].values)]
-    only = rows["break_areas"].fillna("").astype(str) if "break_areas" in rows else pd.Series("", rows.index)
-    fieldwork = [(month(a, lang), month(b, lang)) for a, b in zip(rows["start"], rows["end"], strict=True)]
+    only = rows.get("break_areas", pd.Series("", rows.index)).fillna("").astype(str)
+    first, last = rows["start"].map(month, lang=lang), rows["end"].map(month, lang=lang)
     table = {
         _("wave"): rows["wave"],
-        _("fieldwork"): [a if a == b else f"{a} – {b}" for a, b in fieldwork],
+        _("fieldwork"): first.where(first == last, first + " – " + last),
         _("mode"): rows["mode"],
         _("questionnaire"): rows["questionnaire_version"],
-        _("break"): np.where(rows["known_break"] | (only != ""), [f"{_('yes')} {areas}".strip() for areas in only], ""),
+        _("break"): (_("yes") + " " + only).str.strip().where(rows["known_break"] | (only != ""), ""),
     }
     if panel is not None:
-        count, treated = panel["respondents"], panel["treated"]
-        worth = panel["counts"].sum(["area", "stratum", "answer"]).to_numpy()
-        asked = [(_("answers, project areas"), treated), (_("answers, comparison areas"), ~treated)]
-        if panel.attrs["n_assumed"]:
-            asked = [(_("assumed answers, project areas"), treated), (_("assumed answers, comparison areas"), ~treated)]
-        table |= {name: _numbers(count.where(group, 0).sum("area"), lang) for name, group in asked}
-        if (worth < 0.99 * count.sum("area").to_numpy()).any():
-            table[_("effective answers, all areas")] = _numbers(worth, lang)
-        if len(set(asked_areas := (count > 0).sum("area").to_numpy().tolist())) > 1:
-            table[_("areas with answers")] = asked_areas
-    table[_("note")] = rows["note"]
-    return _filled(pd.DataFrame(table))
+        table |= _answered(panel, lang)
+    return _filled(pd.DataFrame(table | {_("note"): rows["note"]}))
 
 
-def _numbers(values: object, lang: str) -> list[str]:
-    return [number(value, lang, 0) for value in np.asarray(values)]
+def _answered(panel: xr.Dataset, lang: str) -> dict:
+    """Columns of `waves`: answers in project and in comparison areas, and what they are worth or how many areas if it matters."""
+    _ = translator(lang).gettext
+    texts = lambda values: [number(value, lang, 0) for value in values.to_numpy()]
+    count, treated, assumed = panel["respondents"], panel["treated"], panel.attrs["n_assumed"]
+    made = {
+        _("assumed answers, project areas") if assumed else _("answers, project areas"): treated,
+        _("assumed answers, comparison areas") if assumed else _("answers, comparison areas"): ~treated,
+    }
+    made = {name: texts(count.where(group, 0).sum("area")) for name, group in made.items()}
+    worth, asked = panel["counts"].sum(["area", "stratum", "answer"]), (count > 0).sum("area").to_numpy()
+    if (worth < 0.99 * count.sum("area")).any():
+        made[_("effective answers, all areas")] = texts(worth)
+    if asked.min() < asked.max():
+        made[_("areas with answers")] = asked
+    return made
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
     """The table without columns in which nothing stands."""
-    return table.loc[:, [bool((table[name].fillna("").astype(str) != "").any()) for name in table]]
+    return table.loc[:, (table.fillna("").astype(str) != "").any()]
 
 
 def design(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
@@ -116,16 +117,15 @@ def design(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
     table = []
     for cohort in sorted(set(panel["cohort"].to_numpy()), key=lambda name: (name in ("", "never"), name)):
         group = panel.isel(area=panel["cohort"].to_numpy() == cohort)
-        treated = bool(group["treated"].any())
         start = _("project areas, from {wave}").format(wave=str(cohort).removeprefix("from "))
         row = {
-            _("group"): start if treated else _("comparison areas"),
+            _("group"): start if group["treated"].any() else _("comparison areas"),
             _("areas"): group.sizes["area"],
             _("which"): ", ".join(group["area_name"].to_numpy().astype(str)),
             _("waves that count"): ", ".join(counting_waves(group)),
         }
         if not panel.attrs["n_assumed"]:
-            row[_("answers, all waves")] = number(float(group["respondents"].sum()), lang, 0)
+            row[_("answers, all waves")] = number(group["respondents"].sum(), lang, 0)
         table.append(row)
     return pd.DataFrame(table)
 
@@ -152,8 +152,7 @@ def item(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
 
 def notices(texts: list[str], *, lang: str) -> HTML:
     """What was noticed in a city's files and not refused, and what is assumed, as a list; nothing if there is nothing."""
-    _ = translator(lang).gettext
-    head = _("Noticed and assumed, in the words of the files and their reader:")
+    head = translator(lang).gettext("Noticed and assumed, in the words of the files and their reader:")
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return HTML(f'<div class="notices"><p><b>{escape(head)}</b></p><ul>{items}</ul></div>' if items else "")
 
@@ -163,17 +162,14 @@ def answers_by_area(place: object, *, lang: str) -> pd.DataFrame:
 
     `attrs["caption"]` is the name of its caption, which says whether these answers were counted or assumed.
     """
-    assumed = False
     if place.respondents is not None:
-        counts = place.respondents.groupby(["area", "wave"]).size()
+        counts, assumed = place.respondents.groupby(["area", "wave"]).size(), False
     else:
-        counts = place.shares.groupby(["area", "wave"])["n"].max()
-        assumed = bool(place.shares["assumed"].any())
+        counts, assumed = place.shares.groupby(["area", "wave"])["n"].max(), place.shares["assumed"].any()
     areas, waves = place.areas.set_index("area")["name"], place.waves["wave"].tolist()
     table = counts.unstack().reindex(index=areas.index, columns=waves).fillna(0).rename_axis(columns=None)
-    table = table.set_axis(pd.Index(areas, name=translator(lang).gettext("area"))).iloc[
-        np.argsort(table.sum(axis=1), kind="stable")
-    ]
+    table = table.set_axis(pd.Index(areas, name=translator(lang).gettext("area")))
+    table = table.iloc[np.argsort(table.sum(axis=1), kind="stable")]
     table.attrs["caption"] = "assumed counts" if assumed else "counts"
     return table
 
@@ -182,9 +178,8 @@ def missing_answers(place: object, *, lang: str) -> pd.DataFrame:
     """Percent of respondents without an answer, items by waves; for published shares, whether a wave has the item."""
     _ = translator(lang).gettext
     if place.respondents is not None:
-        rows = place.respondents.assign(**place.respondents[list(place.items)].isna())
-        missing = 100 * rows.groupby("wave")[list(place.items)].mean().T
-        text = missing.map(lambda value: _("{share} % missing").format(share=number(value, lang)))
+        missing = place.respondents[list(place.items)].isna().groupby(place.respondents["wave"]).mean().T
+        text = missing.map(lambda share: _("{share} % missing").format(share=number(100 * share, lang)))
     else:
         there = place.shares.groupby(["item", "wave"]).size().unstack()
         text = there.notna().map(lambda held: _("yes") if held else _("no"))
@@ -195,12 +190,8 @@ def unsafe_by_area(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
     """Observed percent feeling unsafe by wave, project areas first (marked ●), then the least safe; NaN if not published."""
     treated = panel["treated"].to_numpy()
     names = [f"● {n}" if t else str(n) for n, t in zip(panel["area_name"].to_numpy(), treated, strict=True)]
-    percents = 100 * panel["share_unsafe"].transpose("area", "wave").to_numpy()
-    frame = pd.DataFrame(
-        percents,
-        index=pd.Index(names, name=translator(lang).gettext("area")),
-        columns=panel["wave"].to_numpy().astype(str),
-    )
+    frame = 100 * panel["share_unsafe"].transpose("area", "wave").to_pandas().rename_axis(columns=None)
+    frame = frame.set_axis(pd.Index(names, name=translator(lang).gettext("area")))
     return frame.iloc[np.lexsort((-frame.mean(axis=1).fillna(0), ~treated))]
 
 
@@ -210,12 +201,12 @@ def plot_grid(grid: pd.DataFrame, *, ax: Axes, what: str, lang: str) -> str:
     Gives its figure the height that the rows need.
     """
     _ = translator(lang).gettext
-    low, high = (number(f(grid), lang, 0) for f in (np.nanmin, np.nanmax))
-    text = _("{what}, areas by waves: lowest {low}, highest {high}.").format(what=what, low=low, high=high)
-    top, first = np.nanmax(grid), grid.head(GRID_ROWS)
+    low, high, first = np.nanmin(grid), np.nanmax(grid), grid.head(GRID_ROWS)
+    text = _("{what}, areas by waves: lowest {low}, highest {high}.")
+    text = text.format(what=what, low=number(low, lang, 0), high=number(high, lang, 0))
     ax.figure.set_size_inches(7, 0.35 * len(first) + 1.2)
-    words = first.map(lambda value: "" if np.isnan(value) else number(value, lang, 0))
-    sns.heatmap(first, annot=words, fmt="", cmap="Blues", vmin=0, vmax=1.6 * top, cbar=False, ax=ax)
+    words = first.map(number, na_action="ignore", lang=lang, decimals=0).fillna("")
+    sns.heatmap(first, annot=words, fmt="", cmap="Blues", vmin=0, vmax=1.6 * high, cbar=False, ax=ax)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="y", rotation=0, labelcolor=INK)
     if len(grid) > len(first):

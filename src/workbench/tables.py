@@ -1,13 +1,13 @@
 """Tables that stand beside the pictures: rounded, labelled in the reader's language, every text escaped."""
 
-from html import escape
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from IPython.display import HTML
+from jinja2 import Environment, FileSystemLoader
 
+from workbench.figures import with_points
 from workbench.items import ITEMS
 from workbench.language import MINUS, euro, number, percent, points, translator
 from workbench.panel import answers_told
@@ -27,18 +27,30 @@ def style() -> HTML:
     return HTML(f"<style>{stylesheet()}</style>")
 
 
+def filled(name: str, *, lang: str = "en", **values: object) -> HTML:
+    """The template `name` with its own sentences, marked `_("...")` there, in `lang`, and every value as text, not markup."""
+    pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, trim_blocks=True)
+    pages.filters["text"] = _text
+    return HTML(pages.get_template(name).render(values, lang=lang, _=translator(lang).gettext))
+
+
 def html(frame: pd.DataFrame, caption: str) -> HTML:
-    """The frame as an accessible HTML table; the first column heads its row. Nothing in it is markup.
+    """The frame as an accessible HTML table; the first column heads its row.
 
     The first line of `caption` is its title, the rest says who, when and how many.
     """
-    head = "".join(f'<th scope="col">{escape(str(column))}</th>' for column in frame.columns)
-    body = "".join(_row(row) for row in frame.itertuples(index=False))
     title, _newline, about = caption.partition("\n")
-    return HTML(
-        f'<div class="scroll" tabindex="0"><table class="data"><caption><b>{escape(title)}</b> {escape(about)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    rows = [(first, cells) for first, *cells in frame.itertuples(index=False)]
+    return filled("table.html.j2", title=title, about=about, columns=frame.columns, rows=rows)
+
+
+def _text(value: object) -> str:
+    """A cell as text: numbers without needless digits, missing as empty."""
+    if pd.isna(value):
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}".rstrip("0").rstrip(".").replace("-", MINUS)
 
 
 def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str = "") -> str:
@@ -69,63 +81,32 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
     if panel is None:
         return f"{title}\n{note}"
     treated, waves = int(panel["treated"].sum()), panel["wave"].to_numpy().astype(str)
-    about = _(
-        "{city}, project areas: {treated}, comparison areas: {others}, surveys {first} to {last}, {answers}."
-    ).format(
-        city=panel.attrs["city_name"],
-        treated=treated,
-        others=panel.sizes["area"] - treated,
-        first=waves[0],
-        last=waves[-1],
-        answers=answers_told(panel, lang=lang),
-    )
+    text = _("{city}, project areas: {treated}, comparison areas: {others}, surveys {first} to {last}, {answers}.")
+    counts = {"treated": treated, "others": panel.sizes["area"] - treated, "answers": answers_told(panel, lang=lang)}
+    about = text.format(city=panel.attrs["city_name"], first=waves[0], last=waves[-1], **counts)
     return f"{title}\n{about} {note}".strip()
 
 
-def _row(row: tuple) -> str:
-    first, *rest = (escape(_text(value)) for value in row)
-    return f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{value}</td>" for value in rest) + "</tr>"
-
-
-def _text(value: object) -> str:
-    """A cell as text: dates to the month, numbers without needless digits, missing as empty."""
-    if pd.isna(value):
-        return ""
-    if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m}"
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}".rstrip("0").rstrip(".").replace("-", MINUS)
-
-
 def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.DataFrame:
-    """Rows of one estimand on the percentage-point scale, rounded: what, estimate, intervals, chances.
+    """Rows of `estimand`, att_by_project or att_by_event_time, in points: what, estimate, intervals, chances.
 
-    `estimand` is one of those in effects.csv; `names` gives the label of project and area ids.
+    `frame` is as in effects.csv; `names` gives the label of project ids.
     """
     _ = translator(lang).gettext
     rows = frame[(frame["estimand"] == estimand) & (frame["scale"] == "pp")]
-    subjects = {
-        "att": lambda row: _("all projects"),
-        "att_by_project": lambda row: names.get(row["project"], row["project"]),
-        "att_by_area": lambda row: names.get(row["area"], row["area"]),
-        "att_by_category": lambda row: row["category"],
-        "att_by_event_time": lambda row: int(row["event_time"]),
-    }
-    heads = {
-        "att_by_event_time": _("waves since the start"),
-        "att_by_area": _("area"),
-        "att_by_category": _("answer"),
-    }
+    if estimand == "att_by_project":
+        what = {_("project"): rows["project"].replace(names)}
+    else:
+        what = {_("waves since the start"): rows["event_time"].astype(int)}
     return pd.DataFrame(
-        {
-            heads.get(estimand, _("project")): [subjects[estimand](row) for _index, row in rows.iterrows()],
-            _("points"): [points(value, lang) for value in rows["mean"]],
-            _("50 % interval"): ranges(rows, "50", lang),
-            _("90 % interval"): ranges(rows, "90", lang),
-            _("chance of a fall"): [_chance(value, lang) for value in rows["p_fall"]],
-            _("chance of a fall beyond the minimum"): [_chance(value, lang) for value in rows["p_fall_minimum"]],
-            _("chance of a rise"): [_chance(value, lang) for value in rows["p_rise"]],
+        what
+        | {
+            _("points"): rows["mean"].map(points, lang=lang),
+            _("50 % interval"): ranges(rows, lang=lang, level=50),
+            _("90 % interval"): ranges(rows, lang=lang),
+            _("chance of a fall"): rows["p_fall"].map(percent, lang=lang),
+            _("chance of a fall beyond the minimum"): rows["p_fall_minimum"].map(percent, lang=lang),
+            _("chance of a rise"): rows["p_rise"].map(percent, lang=lang),
         }
     )
 
@@ -133,8 +114,8 @@ def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd
 def money(frame: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.DataFrame:
     """What each project cost, for how many residents, and per resident no longer unsafe; `frame` of `money.value`."""
     _ = translator(lang).gettext
-    amounts = lambda name: ["" if np.isnan(value) else euro(value, lang) for value in frame[name]]
-    whole = lambda name: ["" if np.isnan(value) else number(value, lang, 0) for value in frame[name]]
+    amounts = lambda name: ["" if pd.isna(value) else euro(value, lang) for value in frame[name]]
+    whole = lambda name: ["" if pd.isna(value) else number(value, lang, 0) for value in frame[name]]
     fewer = frame[["fewer_median", "fewer_lower90", "fewer_upper90"]].set_axis(["mean", "low", "high"], axis=1)
     words = fewer.dropna().map(lambda count: change(-float(f"{count:.2g}"), lang=lang))
     said = {p: _("{mean} ({low} to {high})").format(**row) for p, row in words.to_dict("index").items()}
@@ -148,7 +129,7 @@ def money(frame: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.Data
     }
     if "p_worth" in frame:
         head = _("chance that it is worth it, at {worth} each").format(worth=euro(worth_eur, lang))
-        made |= {head: [_chance(value, lang) for value in frame["p_worth"]]}
+        made |= {head: frame["p_worth"].map(percent, na_action="ignore", lang=lang)}
         made |= {_("expected net benefit"): amounts("net_benefit"), _("worth of knowing for certain"): amounts("evpi")}
         made |= {_("worth of one more wave"): amounts("evsi")}
     return pd.DataFrame(made)
@@ -165,31 +146,19 @@ def event_study_note(projects: int, treated_areas: int, *, lang: str) -> str:
     return _("Later points rest on fewer projects: those that started last have not been followed as long.")
 
 
-def ranges(rows: pd.DataFrame, level: str, lang: str) -> list[str]:
-    _ = translator(lang).gettext
-    pattern = _("{low} to {high}")
-    return [
-        pattern.format(low=points(low, lang), high=points(high, lang))
-        for low, high in zip(rows[f"lower{level}"], rows[f"upper{level}"], strict=True)
-    ]
-
-
-def _chance(value: float, lang: str) -> str:
-    return "" if pd.isna(value) else percent(value, lang)
+def ranges(rows: pd.DataFrame, *, lang: str, level: int = 90) -> list[str]:
+    """The interval of each row in points, `−5.6 to +0.2`."""
+    text = translator(lang).gettext("{low} to {high}")
+    return [with_points(text, row, lang=lang, level=level) for row in rows.to_dict("records")]
 
 
 def checks(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """Every check with its status and its sentence, the failing ones first."""
     _ = translator(lang).gettext
-    order = {"fail": 0, "warn": 1, "not possible": 2, "pass": 3}
-    rows = frame.sort_values("status", key=lambda status: status.map(order), kind="stable")
-    return pd.DataFrame(
-        {
-            _("check"): [check_label(name, lang=lang) for name in rows["name"]],
-            _("status"): [status_label(status, lang=lang) for status in rows["status"]],
-            _("what it found"): list(rows["message"]),
-        }
-    )
+    order = ["fail", "warn", "not possible", "pass"]
+    rows = frame.sort_values("status", key=lambda status: status.map(order.index), kind="stable")
+    names, statuses = rows["name"].map(check_label, lang=lang), rows["status"].map(status_label, lang=lang)
+    return pd.DataFrame({_("check"): names, _("status"): statuses, _("what it found"): rows["message"]})
 
 
 def answer_names(panel: xr.Dataset, *, lang: str) -> dict[str, str]:
@@ -219,12 +188,11 @@ def trends(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
         ("comparison", "observed"): _("comparison areas, observed"),
         ("comparison", "modelled"): _("comparison areas, modelled"),
     }
-    waves = list(dict.fromkeys(frame.sort_values("year")["wave"]))
-    wide = frame.set_index(["group", "series", "wave"])["mean"]
-    cell = lambda key, wave: "" if np.isnan(value := wide.get((*key, wave), np.nan)) else f"{number(value, lang)} %"
-    return pd.DataFrame(
-        {_("wave"): waves, **{name: [cell(key, wave) for wave in waves] for key, name in columns.items()}}
+    wide = frame.pivot(index=["year", "wave"], columns=["group", "series"], values="mean").reindex(
+        columns=list(columns)
     )
+    text = wide.map(_percent, na_action="ignore", lang=lang).set_axis(list(columns.values()), axis=1)
+    return text.droplevel("year").rename_axis(_("wave")).reset_index()
 
 
 def answers(shares: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
@@ -232,14 +200,13 @@ def answers(shares: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     _ = translator(lang).gettext
     groups = {"treated": _("project areas"), "comparison": _("comparison areas")}
     wide = shares.pivot_table(index=["group", "wave"], columns="answer", values="share", sort=False, observed=True)
-    wide = wide[[answer for answer in names if answer in wide]]
-    text = (
-        wide.map(lambda value: "" if np.isnan(value) else f"{number(value, lang)} %")
-        .rename(columns=names)
-        .reset_index()
-    )
-    text["group"] = text["group"].map(groups)
-    return text.rename(columns={"group": _("group"), "wave": _("wave")})
+    text = wide[[answer for answer in names if answer in wide]].map(_percent, na_action="ignore", lang=lang)
+    text = text.rename(columns=names).rename(index=groups, level="group").rename_axis(columns=None)
+    return text.rename_axis(index=[_("group"), _("wave")]).reset_index()
+
+
+def _percent(share: float, lang: str) -> str:
+    return f"{number(share, lang)} %"
 
 
 def parameters(values: dict, *, lang: str) -> pd.DataFrame:
