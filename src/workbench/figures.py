@@ -69,13 +69,13 @@ def _marked(fig: Figure, alt: str, *, simulated: bool, lang: str) -> str:
 # --- what pictures share ----------------------------------------------------------------------------------------------
 
 
-def with_points(text: str, row: dict, *, lang: str, level: int = 90) -> str:
+def with_points(text: str, row: dict, *, lang: str, level: str = "90") -> str:
     """`text` with {mean}, {low} and {high} of the row and its interval in percentage points."""
     keys = {"mean": "mean", "low": f"lower{level}", "high": f"upper{level}"}
     return text.format(**{name: points(row[key], lang) for name, key in keys.items() if key in row})
 
 
-def _estimate(row: dict, lang: str) -> str:
+def estimate(row: dict, lang: str) -> str:
     return with_points(translator(lang).gettext("{mean} points, 90 % interval {low} to {high}"), row, lang=lang)
 
 
@@ -121,14 +121,19 @@ def forest(
     for y, row, mark, text in zip(heights, rows.to_dict("records"), marks, texts, strict=True):
         _interval(ax, y, row, colour=row.get("colour", BLUE), mark=mark)
         ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", size=11.5)
+    row_axis(ax, heights, labels, lang)
+    alt = "; ".join(f"{label} {text}".replace("\n", " ") for label, text in zip(labels, said or texts, strict=True))
+    return f"{alt}. " + _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
+
+
+def row_axis(ax: Axes, heights: np.ndarray, labels: list[str], lang: str) -> None:
+    """Labels at the heights of their rows (from the top down), points along the other axis."""
     ax.set_yticks(heights, labels)
     ax.tick_params(axis="y", labelcolor=INK)
     ax.set_ylim(heights[-1] - 0.7, heights[0] + 0.7)
-    ax.set_xlabel(_("change in residents feeling unsafe, percentage points"))
+    ax.set_xlabel(translator(lang).gettext("change in residents feeling unsafe, percentage points"))
     signed(ax.xaxis, lang)
     sns.despine(ax=ax, left=True)
-    alt = "; ".join(f"{label} {text}".replace("\n", " ") for label, text in zip(labels, said or texts, strict=True))
-    return f"{alt}. " + _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
 
 
 def direct_labels(
@@ -250,7 +255,7 @@ def plot_effects(
     labels = ["\n".join(wrap(names.get(p, p), 28)) if p else _("all projects") for p in rows["project"]]
     told = rows.to_dict("records")
     texts = [with_points(_("{mean} ({low} to {high})"), row, lang=lang) for row in told]
-    said = [_estimate(row, lang) for row in told]
+    said = [estimate(row, lang) for row in told]
     alt = forest(rows, ax=ax, labels=labels, texts=texts, said=said, minimum_pp=minimum_pp, lang=lang)
     band = before.set_index("project").reindex(rows["project"])
     ax.barh(ax.get_yticks(), band["upper90"] - band["lower90"], 0.62, left=band["lower90"], color=PALE_GREY, zorder=1)
@@ -278,7 +283,7 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
             points(row["mean"], lang), (x, row["mean"]), (14, 0), textcoords="offset points", va="center"
         )
         label.set_bbox({"color": "white", "pad": 1})
-        said.append(f"{x}: {_estimate(row, lang)}")
+        said.append(f"{x}: {estimate(row, lang)}")
     ax.set_xticks(rows["event_time"])
     ax.set_xlim(rows["event_time"].min() - 0.6, rows["event_time"].max() + 0.8)
     ax.set(xlabel=_("waves since the start"), ylabel=_("percentage points"))
@@ -321,4 +326,4 @@ def plot_strip(row: dict, *, ax: Axes, minimum_pp: float, limit: float, lang: st
     ax.plot(row["mean"], 0, "o", color=BLUE, ms=9, zorder=4)
     ax.set(xlim=(-limit, limit), ylim=(-1.1, 1.1))
     ax.axis("off")
-    return _estimate(row, lang)
+    return estimate(row, lang)

@@ -35,7 +35,7 @@ def table(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     if "mean" in frame:
         made[_("points")] = frame["mean"].map(points, lang=lang).tolist()
     if "lower90" in frame:
-        made[_("90 % interval")] = tables.ranges(frame, lang=lang)
+        made[_("90 % interval")] = tables.ranges(frame, "90", lang)
     if "ratio" in frame:
         made[_("effect over its error")] = frame["ratio"].map(points, lang=lang).tolist()
     return pd.DataFrame(made)

@@ -102,11 +102,11 @@ def effects(frame: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd
         what
         | {
             _("points"): rows["mean"].map(points, lang=lang),
-            _("50 % interval"): ranges(rows, lang=lang, level=50),
-            _("90 % interval"): ranges(rows, lang=lang),
-            _("chance of a fall"): rows["p_fall"].map(percent, lang=lang),
-            _("chance of a fall beyond the minimum"): rows["p_fall_minimum"].map(percent, lang=lang),
-            _("chance of a rise"): rows["p_rise"].map(percent, lang=lang),
+            _("50 % interval"): ranges(rows, "50", lang),
+            _("90 % interval"): ranges(rows, "90", lang),
+            _("chance of a fall"): rows["p_fall"].map(_chance, lang=lang),
+            _("chance of a fall beyond the minimum"): rows["p_fall_minimum"].map(_chance, lang=lang),
+            _("chance of a rise"): rows["p_rise"].map(_chance, lang=lang),
         }
     )
 
@@ -129,7 +129,7 @@ def money(frame: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.Data
     }
     if "p_worth" in frame:
         head = _("chance that it is worth it, at {worth} each").format(worth=euro(worth_eur, lang))
-        made |= {head: frame["p_worth"].map(percent, na_action="ignore", lang=lang)}
+        made |= {head: frame["p_worth"].map(_chance, lang=lang)}
         made |= {_("expected net benefit"): amounts("net_benefit"), _("worth of knowing for certain"): amounts("evpi")}
         made |= {_("worth of one more wave"): amounts("evsi")}
     return pd.DataFrame(made)
@@ -146,10 +146,14 @@ def event_study_note(projects: int, treated_areas: int, *, lang: str) -> str:
     return _("Later points rest on fewer projects: those that started last have not been followed as long.")
 
 
-def ranges(rows: pd.DataFrame, *, lang: str, level: int = 90) -> list[str]:
-    """The interval of each row in points, `−5.6 to +0.2`."""
+def ranges(rows: pd.DataFrame, level: str, lang: str) -> list[str]:
+    """The interval of each row in points, `−5.6 to +0.2`; `level` is "50" or "90"."""
     text = translator(lang).gettext("{low} to {high}")
     return [with_points(text, row, lang=lang, level=level) for row in rows.to_dict("records")]
+
+
+def _chance(value: float, lang: str) -> str:
+    return "" if pd.isna(value) else percent(value, lang)
 
 
 def checks(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
