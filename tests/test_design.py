@@ -17,7 +17,7 @@ def test_a_complete_survey_keeps_to_the_contract_and_says_how_many_answered():
     made = panel(STEADY, first=2)
     assert design.data_contract(city(made, notices=["a", "b"]), made, lang="en") == (
         "pass",
-        "The tables of 4 areas and 3 waves keep to the contract: 1,200 answers; notices on the files: 2.",
+        "The tables of 4 areas and 3 waves keep the contract: 1,200 answers; notices on the files: 2.",
     )
 
 

@@ -110,6 +110,13 @@ def test_shares_that_no_wave_publishes_leave_no_scales_to_compare():
     assert robustness.scale_panel(made, idata, lang="en")[0] == "not possible"
 
 
+def test_ways_that_such_shares_cannot_give_are_left_out_of_the_table():
+    made = panel(STEADY, first=2)
+    idata, att = draws(made), pd.Series({"mean": -2.0, "lower90": -4.0, "upper90": 0.0})
+    made["share_unsafe"][:, 2] = np.nan
+    assert robustness.other_ways(made, idata, att)["name"].tolist() == ["report"]
+
+
 # --- priors ---------------------------------------------------------------------------------------------------------------
 
 

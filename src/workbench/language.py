@@ -21,6 +21,7 @@ from workbench.errors import ParameterError, nearest
 SOURCE_LANGUAGE = "en"
 FOLDER = Path(__file__).parent / "languages"
 MINUS = "\N{MINUS SIGN}"
+N_ = str  # marks a text that is translated where it is used
 
 
 def languages() -> tuple[str, ...]:
@@ -64,13 +65,19 @@ def rough(value: float, lang: str) -> str:
 
 def euro(value: float, lang: str) -> str:
     """Euros to two significant figures: EUR 310."""
-    return translator(lang).gettext("EUR {n}").format(n=rough(value, lang))
+    text = translator(lang).gettext("EUR {n}").format(n=rough(value, lang))
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def points(value: float, lang: str) -> str:
     """Percentage points with their sign: +1.6, −4.6, 0.0."""
     text = number(value, lang)
     return f"+{text}" if round(float(value), 1) > 0 else text
+
+
+def in_points(lang: str, **values: float) -> dict[str, str]:
+    """Each value as `points`, for the placeholders of a sentence."""
+    return {name: points(value, lang) for name, value in values.items()}
 
 
 def whole_percent(probability: float) -> int:

@@ -18,7 +18,7 @@ from workbench.models.perceived import working_response
 def summaries(panel) -> dict[str, np.ndarray]:
     """What the regressions read, by name; (area, wave) unless said otherwise.
 
-    `latent` (logit, NaN without answers), `percent` unsafe (NaN where answers straddle the cut), `information`,
+    `latent` (logit, NaN without answers), `percent` unsafe (NaN where answers straddle the cut), `information`, `answers`,
     `begun` (announced or later), `free` (answers, and no project yet), `window`, `treated` (area), `residents` (area), `year` (wave).
     """
     latent, information = working_response(panel)
@@ -31,6 +31,7 @@ def summaries(panel) -> dict[str, np.ndarray]:
         "latent": latent,
         "percent": 100 * panel["share_unsafe"].transpose("area", "wave").values,
         "information": _smooth(information, counts),
+        "answers": counts,
         "begun": begun,
         "free": ~begun & seen,
         "window": panel["window"].any("project").transpose("area", "wave").values & seen,
@@ -137,7 +138,7 @@ def sd_by_areas(data, figure, *, most=24):
     """
     acting = data["window"].any(1)
     order = np.argsort(~acting, kind="stable")
-    lone, number = acting.sum() < 2, len(order)
+    lone, number = acting.sum() == 1, len(order)
     if lone:
         parts = (placebo(data, area) for area in order[1 :: -(-(number - 1) // most) or 1])
     else:

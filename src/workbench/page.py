@@ -36,7 +36,7 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
         next_step=verdict.next_step(result, names=project_names(panel), lang=lang),
         footer=f"{registration.sentence(result.get('registration', {}), lang=lang)} {_footer(result, lang)}",
         label=partial(verdict.label, lang=lang),
-        check_label=partial(verdict.check_label, lang=lang),
+        check_label=partial(verdict.label, lang=lang),
         **shown,
     )
 

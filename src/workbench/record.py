@@ -30,38 +30,33 @@ def nearest(panel, record, *, effect) -> pd.Series | None:
     rows = record[(record["note"].isna()) & ((record["effect_pp"] != 0) == effect)] if len(record) else record
     if rows.empty:
         return None
-    answers = panel["counts"].sum(("area", "stratum", "answer")).sum("wave")
-    here = [int(panel["treated"].sum()), int((~panel["treated"]).sum()), float(answers), panel.attrs["baseline_pp"]]
+    treated, answers = int(panel["treated"].sum()), float(panel["counts"].sum())
+    here = [treated, panel.sizes["area"] - treated, answers, panel.attrs["baseline_pp"]]
     there = np.c_[rows["treated"], rows["areas"] - rows["treated"], rows["respondents"], rows["baseline_pp"]]
-    distance = np.abs(np.log(there / np.maximum(here, 0.1)))
-    return rows.iloc[int(distance.max(1).argmin())]
+    return rows.iloc[int(np.abs(np.log(there / np.maximum(here, 0.1))).max(1).argmin())]
 
 
 def sentence(panel, *, lang) -> str:
     """How often the method was right in simulated cities like this one, in plain words; "" without a record."""
     _ = translator(lang).gettext
-    record = load_record()
-    none, some = (nearest(panel, record, effect=effect) for effect in (False, True))
+    none, some = (nearest(panel, load_record(), effect=effect) for effect in (False, True))
     if none is None or some is None:
         return ""
-    whole = lambda value: number(value, lang, 0)
-    design = _("{areas} areas, {treated} of them with projects, {n} answers, {base} % unsafe")
-    like = lambda row: design.format(
-        areas=whole(row["areas"]),
-        treated=whole(row["treated"]),
-        n=whole(row["respondents"]),
-        base=whole(row["baseline_pp"]),
-    )
-    text = _(
+    first = _(
         "The closest cities that were simulated to test the method: of {cities} without any effect ({design}), {clear} were "
         "called a clear fall or rise and {probable} a probable one."
-    ).format(
-        cities=whole(none["cities"]), design=like(none), clear=percent(none["clear"], lang), probable=percent(none["probable"], lang)
-    )  # fmt: skip
-    return f"{text} " + _(
-        "Of {cities} with a true effect of {effect} points ({design}), {found} were called a fall, and the 90 % interval held the "
-        "truth in {cover}."
-    ).format(
-        cities=whole(some["cities"]), design=like(some), effect=points(some["effect_pp"], lang),
-        found=percent(some["fall"], lang), cover=percent(some["cover90"], lang),
-    )  # fmt: skip
+    )
+    second = _(
+        "Of {cities} with a true effect of {effect_pp} points ({design}), {fall} were called a fall, and the 90 % interval held "
+        "the truth in {cover90}."
+    )
+    return f"{first.format(**_told(none, lang))} {second.format(**_told(some, lang))}"
+
+
+def _told(row, lang) -> dict[str, str]:
+    """The setting's numbers as a reader wants them, by column, and its `design`."""
+    _ = translator(lang).gettext
+    told = {name: number(row[name], lang, 0) for name in ("cities", "areas", "treated", "respondents", "baseline_pp")}
+    told |= {name: percent(row[name], lang) for name in ("clear", "probable", "fall", "cover90")}
+    design = _("{areas} areas, {treated} of them with projects, {respondents} answers, {baseline_pp} % unsafe")
+    return told | {"effect_pp": points(row["effect_pp"], lang), "design": design.format(**told)}

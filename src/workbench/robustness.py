@@ -12,79 +12,66 @@ import xarray as xr
 from scipy.special import log_expit
 
 from workbench import forms, linear
-from workbench.language import number, points, translator
+from workbench.language import in_points, number, translator
 from workbench.models.perceived import PRIORS
 
 SENSITIVE = 0.05  # power-scaling sensitivity that Kallioinen et al. (2024) call notable
 
 
-def form_panel(panel, *, lang) -> tuple[str, str]:
-    """The effect in the four ordinal forms of `forms`; warns when they part by more than the minimum and 2 sd.
+def parted(panel, data, *, gap, difference, text, more, lang) -> tuple[str, str]:
+    """Status and `text` of two figures `gap` apart (pp): warns, adding `more`, beyond the minimum and 2 sd of `difference`.
 
-    The sd leaves out one area at a time, and so holds sampling and the areas' own ups and downs, roughly.
+    The sd leaves out one area of `data` at a time, and so holds sampling and the areas' own ups and downs, roughly.
     """
     _ = translator(lang).gettext
+    if np.isnan(gap):
+        return "not possible", _("The published classes hide the share that feels unsafe: no comparison of scales.")
+    if abs(gap) <= panel.attrs["minimum_pp"]:
+        return "pass", text
+    if abs(gap) <= 2 * linear.sd_by_areas(data, difference):
+        return "pass", text + " " + _("By chance alone they could differ as much.")
+    return "warn", f"{text} {more}"
+
+
+def form_panel(panel, *, lang) -> tuple[str, str]:
+    """The effect in the four ordinal forms of `forms`; warns when they part by more than the minimum and 2 sd."""
+    _ = translator(lang).gettext
     data, unsafe = forms.summaries(panel)
-    found = forms.by_form(data, unsafe=unsafe)
-    if not np.isfinite(list(found.values())).all():
-        return "not possible", _(
-            "Too few answers before and after, in project areas and elsewhere in the same waves: no comparison of forms."
-        )
-    low, high = min(found, key=found.get), max(found, key=found.get)
-    values = {"low": points(found[low], lang), "high": points(found[high], lang)}
-    if len(found) == 2:
-        text = _("Two ways of writing the comparison, logit and probit, give {low} to {high} points.")
-    else:
+    effects = lambda part: pd.Series(forms.by_form(part, unsafe=unsafe))
+    found = effects(data)
+    if found.isna().any():
+        return "not possible", _("Too few answers before and after, in project areas and elsewhere, to compare forms.")
+    text = _("Two ways of writing the comparison, logit and probit, give {low} to {high} points.")
+    if len(found) > 2:
         text = _(
             "Four ways of writing the comparison, logit or probit and with or without a spread of answers that changes, give "
             "{low} to {high} points."
         )
-    text, gap = text.format(**values), found[high] - found[low]
-    if gap <= panel.attrs["minimum_pp"]:
-        return "pass", text
-
-    def difference(part):
-        effect = forms.by_form(part, unsafe=unsafe)
-        return effect[high] - effect[low]
-
-    if gap <= 2 * linear.sd_by_areas(data, difference):
-        return "pass", text + " " + _("By chance alone they could differ as much.")
-    return "warn", text + " " + _(
-        "They differ by more than what counts as worthwhile: something may have changed in one part of the answers only."
-    )
+    text = text.format(**in_points(lang, low=found.min(), high=found.max()))
+    more = _("They differ by more than what counts as worthwhile: perhaps only one part of the answers changed.")
+    difference = lambda part: np.diff(effects(part)[[found.idxmin(), found.idxmax()]]).item()
+    return parted(panel, data, gap=np.ptp(found), difference=difference, text=text, more=more, lang=lang)
 
 
 def scale_panel(panel, idata, *, lang) -> tuple[str, str] | None:
     """The effect without a prior on the model's scale, on percentages and by an independent program; None without it.
 
-    Warns when the first and the last part by more than the minimum and 2 sd of their difference, areas left out in turn.
+    Warns when the first and the last part by more than the minimum and 2 sd of their difference.
     """
     _ = translator(lang).gettext
     if "att_flat" not in idata.attrs:
         return None
-    shocks, repeated = linear.shocks(idata), not panel.attrs.get("shares")
-    data, flat = forms.summaries(panel)[0], idata.attrs["att_flat"]
-    other, percent = callaway_santanna(data, repeated=repeated), linear.both_scales(data, **shocks)[0]
-    if not np.isfinite(other - percent):
-        return "not possible", _(
-            "The published classes do not give the share that feels unsafe before and after: no comparison of scales."
-        )
+    shocks, data = linear.shocks(idata), forms.summaries(panel)[0]
+    independent = lambda part: callaway_santanna(part, repeated=not panel.attrs.get("shares"))
+    flat, percent, other = idata.attrs["att_flat"], linear.both_scales(data, **shocks)[0], independent(data)
     text = _(
         "Without a prior: {latent} points on the model's scale, {percentages} by comparing percentages, and {other} by an "
         "independent program that compares percentages with those of the last wave before (Callaway and Sant'Anna)."
-    ).format(latent=points(flat, lang), percentages=points(percent, lang), other=points(other, lang))
-    if abs(flat - other) <= panel.attrs["minimum_pp"]:
-        return "pass", text
-
-    def difference(part):
-        return linear.both_scales(part, **shocks)[1] - callaway_santanna(part, repeated=repeated)
-
-    if abs(flat - other) <= 2 * linear.sd_by_areas(data, difference):
-        return "pass", text + " " + _("By chance alone they could differ as much.")
-    return "warn", text + " " + _(
-        "The first and the last differ by more than what counts as worthwhile: the answer depends on the scale, or on the "
-        "waves before."
-    )
+    ).format(**in_points(lang, latent=flat, percentages=percent, other=other))
+    more = _("First and last differ by more than counts as worthwhile: it depends on the scale or the waves before.")
+    difference = lambda part: linear.both_scales(part, **shocks)[1] - independent(part)
+    gap = flat - other if np.isfinite(percent) else np.nan
+    return parted(panel, data, gap=gap, difference=difference, text=text, more=more, lang=lang)
 
 
 def callaway_santanna(data, *, repeated) -> float:
@@ -97,16 +84,16 @@ def callaway_santanna(data, *, repeated) -> float:
     """
     from diff_diff import CallawaySantAnna, SurveyDesign
 
-    free, window, waves = data["free"], data["window"], data["free"].shape[1]
+    free, window = data["free"], data["window"]
     if not (free.any() and window.any()):
         return np.nan
-    last = waves - free[:, ::-1].argmax(1)  # number, from 1, of the last wave without a project
-    start = np.where(free[:, -1] | ~free.any(1), 0, last + 1)
+    last = (free * np.arange(1, free.shape[1] + 1)).max(1)  # number, from 1, of the last wave without a project
+    start = np.where(free[:, -1] | (last == 0), 0, last + 1)
     area, wave = np.nonzero((free | window) & free.any(1)[:, None])
     answers = data["classes"].sum(2)
     weight = answers.sum(1) / np.maximum((answers > 0).sum(1), 1)
-    rows = {"wave": wave + 1, "start": start[area], "percent": data["percent"][area, wave]}
-    rows = pd.DataFrame(rows | {"unit": area, "weight": weight[area]})
+    rows = pd.DataFrame({"unit": area, "wave": wave + 1, "start": start[area], "weight": weight[area]})
+    rows["percent"] = data["percent"][area, wave]
     if repeated:
         share = rows["percent"] / 100
         both = [rows.assign(percent=y, weight=rows["weight"] * p) for y, p in ((100.0, share), (0.0, 1 - share))]
@@ -164,20 +151,17 @@ def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
     text = _(
         "The effect is {sceptical} points under the sceptical prior, {wide} under one twice as open, and {flat} from the "
         "data alone (sd {sd})."
-    ).format(sd=number(idata.attrs["att_flat_sd"], lang), **{k: points(v, lang) for k, v in means.items()})
-    apart = max(means.values()) - min(means.values()) > panel.attrs["minimum_pp"]
-    felt = power_scaling(panel, idata)
-    conflict = felt is not None and min(felt.values()) >= SENSITIVE
+    ).format(sd=number(idata.attrs["att_flat_sd"], lang), **in_points(lang, **means))
+    apart, felt = np.ptp([*means.values()]) > panel.attrs["minimum_pp"], power_scaling(panel, idata) or {"prior": 0.0}
+    conflict, more = min(felt.values()) >= SENSITIVE, ""
     if conflict and apart:
         more = _("What one holds possible beforehand matters here: it and the data pull in different directions.")
     elif conflict:
         more = _("Prior and data pull in different directions here, but by less than what counts as worthwhile.")
     elif apart:
         more = _("What one holds possible beforehand matters here: these data say little by themselves.")
-    elif felt is not None and felt["prior"] >= SENSITIVE:
+    elif felt["prior"] >= SENSITIVE:
         more = _("Here what one holds possible beforehand weighs more than the data.")
-    else:
-        more = ""
     return ("warn" if apart else "pass"), f"{text} {more}".strip()
 
 

@@ -12,68 +12,65 @@ import numpy as np
 import pandas as pd
 
 from workbench import honest, linear
-from workbench.language import number, percent, points, translator
+from workbench.language import N_, in_points, number, percent, translator
 
 EXACT, AT_RANDOM, FEWEST = 2_000, 999, 10  # assignments of projects to areas
-Z90, Z95 = 1.645, 1.96
-ENDS = {"mean": "mean", "low": "lower90", "high": "upper90"}  # a placeholder of sentences -> a column
+Z95 = 1.96
+REACH = {"mean": 0, "lower90": -1.645, "upper90": 1.645}  # a column -> standard errors from the estimate
+TOO_FEW = N_(
+    "Fewer than two earlier waves with answers here and elsewhere: whether areas already moved apart is unknown."
+)
 
 
 def honest_did(panel, idata, *, lang) -> tuple[str, str]:
     """How much faster than before areas may part until the effect could be none; warns when a finding breaks below 1."""
     _ = translator(lang).gettext
-    study = _study(panel, idata)
-    if study is None or not study["pre"]:
-        return "not possible", _(
-            "Fewer than two waves before the projects with answers both in their areas and in others: how these part by "
-            "themselves is unknown."
-        )
-    table = robust_intervals(panel, idata, relative=(0,), smooth_pp=(0,))
-    plain, line = ({"low": points(row.lower90, lang), "high": points(row.upper90, lang)} for row in table.itertuples())
-    most = honest.breakdown(**study)
+    table = robust_intervals(panel, idata, smooth_pp=(0,))
+    if table is None:
+        return "not possible", _(TOO_FEW)
+    rows = table.set_index("name")
+    most, ends = rows["bound"].get("breakdown", 0.0), rows[["lower90", "upper90"]].T
     text = _(
-        "Measured from the last wave before the projects alone, and without the model's prior, the effect is {low} to {high} "
-        "points (90 %)."
-    )
-    if most == 0:
-        finding = _("That leaves room for no change, so there is nothing that diverging trends could overturn.")
-    else:
+        "Measured from the last wave before the projects alone, and without the model's prior, the effect is {lower90} to "
+        "{upper90} points (90 %)."
+    ).format(**in_points(lang, **ends["parallel"]))
+    finding = _("That leaves room for no change, so there is nothing that diverging trends could overturn.")
+    if most > 0:
+        times = number(most, lang) if most < honest.MOST else f"> {honest.MOST:.0f}"
         finding = _(
             "The finding would no longer stand if project areas had drifted apart after the start {times} times as much as "
             "they did in any wave before."
-        ).format(times=number(most, lang) if most < honest.MOST else f"> {honest.MOST:.0f}")
-    drift = _("Were a steady drift as before carried on, it would be {low} to {high} points.")
-    return ("warn" if 0 < most < 1 else "pass"), " ".join([text.format(**plain), finding, drift.format(**line)])
+        ).format(times=times)
+    drift = _("Were a steady drift as before carried on, it would be {lower90} to {upper90} points.")
+    drift = drift.format(**in_points(lang, **ends["straight"]))
+    return ("warn" if 0 < most < 1 else "pass"), f"{text} {finding} {drift}"
 
 
 def event_study(panel, idata) -> pd.DataFrame | None:
     """By event time (-1 is the reference): event_time, mean, lower90, upper90 in pp, and with `_logit` after the name."""
-    study = _study(panel, idata)
+    study = honest.event_study(panel, **linear.shocks(idata))
     if study is None:
         return None
-    at, share = study["pre"], linear.window_share(linear.summaries(panel))
+    at, data = study["pre"], linear.summaries(panel)
     mean, sd = (np.insert(x, at, 0.0) for x in (study["beta"], np.sqrt(np.diag(study["covariance"]))))
     table = pd.DataFrame({"event_time": np.arange(len(mean)) - at - 1})
-    for name, value in (("mean", mean), ("lower90", mean - Z90 * sd), ("upper90", mean + Z90 * sd)):
-        table[name], table[f"{name}_logit"] = linear.as_points(value, share=share), value
+    table = table.assign(**_ends(data, mean, sd), **{f"{name}_logit": mean + z * sd for name, z in REACH.items()})
     return table[(sd > 0) | (table["event_time"] == -1)].reset_index(drop=True)
 
 
-def robust_intervals(panel, idata, *, relative=None, smooth_pp=(0, 0.5, 1, 1.5, 2)) -> pd.DataFrame | None:
+def robust_intervals(panel, idata, *, smooth_pp=(0, 0.5, 1, 1.5, 2)) -> pd.DataFrame | None:
     """Robust 90 % intervals in pp: group "relative" (bound Mbar) or "smoothness" (bound M, pp a wave), name, bound, ends.
 
-    The largest Mbar that leaves out 0, if any, is among the bounds unless they are given. Names are "breakdown" for that
-    one, "parallel" and "straight" for bounds of 0, else the group.
+    The largest Mbar that leaves out 0, if any, is among the bounds. Names are "breakdown" for that one, "parallel" and
+    "straight" for bounds of 0, else the group. None where no trend before is known.
     """
-    study = _study(panel, idata)
+    study = honest.event_study(panel, **linear.shocks(idata))
     if study is None or not study["pre"]:
         return None
     share, most = linear.window_share(linear.summaries(panel)), honest.breakdown(**study)
     logits = [bound / 100 / (share * (1 - share)) for bound in smooth_pp]
     smooth = honest.smoothness(**study, bounds=logits).assign(bound=smooth_pp)
-    first = honest.relative_magnitudes(
-        **study, bounds=sorted({0, 0.5, 1, 1.5, 2, most}) if relative is None else relative
-    )
+    first = honest.relative_magnitudes(**study, bounds=sorted({0, 0.5, 1, 1.5, 2, most}))
     table = pd.concat([first, smooth], ignore_index=True).rename(columns={"kind": "group"})
     found = (table["group"] == "relative") & (table["bound"] == most) & (most > 0)
     names, plain = table["group"].mask(found, "breakdown"), {"relative": "parallel", "smoothness": "straight"}
@@ -90,10 +87,8 @@ def placebo_date(panel, idata, *, lang) -> tuple[str, str]:
     if table.empty:
         return "not possible", _("Fewer than two waves before the projects: there is no earlier date to try.")
     row = table.loc["one wave earlier"]
-    text = _(
-        "Had the projects begun one wave earlier, before there was any, their effect would be {mean} points (90 % interval "
-        "{low} to {high})."
-    ).format(**{key: points(row[name], lang) for key, name in ENDS.items()})
+    text = _("Had projects begun one wave earlier, their effect would be {mean} points (90 %: {lower90} to {upper90}).")
+    text = text.format(**in_points(lang, **row))
     if abs(row["ratio"]) > Z95:
         return "warn", text + " " + _("Something else moved these areas, and part of the effect may be that.")
     return "pass", text + " " + _("That is none beyond chance, as it should be.")
@@ -105,15 +100,14 @@ def placebo_dates(panel, idata) -> pd.DataFrame:
     Empty where no area was asked in two waves before.
     """
     data, shocks = linear.summaries(panel), linear.shocks(idata)
-    free, earlier = data["free"], np.zeros_like(data["free"])
-    for area in np.flatnonzero(data["treated"] & (free.sum(1) > 1)):
-        earlier[area, np.flatnonzero(free[area])[-1]] = True
+    free, asked = data["free"], data["free"].sum(1, keepdims=True)
+    earlier = free & (free.cumsum(1) == asked) & (asked > 1) & data["treated"][:, None]
     rows = []
     for name, window in (("actual dates", data["window"]), ("one wave earlier", earlier)):
         effect, error = linear.effect_of(data, free=free & ~window, window=window, **shocks)
-        if np.isfinite(effect):
-            rows.append({"name": name, **_ends(data, effect, error), "ratio": effect / error})
-    return pd.DataFrame(rows if len(rows) == 2 else [], columns=["name", *ENDS.values(), "ratio"])
+        rows.append({"name": name, **_ends(data, effect, error), "ratio": effect / error})
+    table = pd.DataFrame(rows)
+    return table if np.isfinite(table["mean"]).all() else table[:0]
 
 
 def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
@@ -123,15 +117,14 @@ def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
     if table.empty:
         return "not possible", _("There are too few other ways to choose areas for these projects to compare with.")
     share = float(table["as_large"].mean())
-    text = _(
-        "Of {n} ways to choose the project areas by lot, {share} show at least as large a rise or fall for its margin of error."
-    ).format(n=number(len(table), lang, 0), share=percent(share, lang))
+    text = _("Of {n} ways to draw project areas by lot, {share} show as large a rise or fall for its margin of error.")
+    text = text.format(n=number(len(table), lang, 0), share=percent(share, lang))
     if share > 0.1 and (att["lower90"] > 0 or att["upper90"] < 0):
         return "warn", text + " " + _("Judged by that alone, chance could have made it.")
     return "pass", text
 
 
-def placebo_effects(panel, idata, *, seed=0) -> pd.DataFrame:
+def placebo_effects(panel, idata) -> pd.DataFrame:
     """The imputed effect for assignments of whole exposure rows to areas: mean (pp), ratio to its error, actual (once), as_large.
 
     Every distinct assignment where there are at most `EXACT`, else the actual one and `AT_RANDOM` drawn ones. Those
@@ -142,16 +135,27 @@ def placebo_effects(panel, idata, *, seed=0) -> pd.DataFrame:
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     window = panel["window"].any("project").transpose("area", "wave").values
     rows, kind = np.unique(np.stack([~data["begun"], window], axis=1), axis=0, return_inverse=True)
-    drawn = _assignments(kind.ravel(), np.random.default_rng(seed))
-    drawn = [kind.ravel(), *(other for other in drawn if (other != kind.ravel()).any())]
-    exposed = (np.isfinite(data["latent"])[:, None] & rows[order] for order in drawn)
+    kind = kind.ravel()
+    drawn = [kind, *(other for other in _assignments(kind, np.random.default_rng(0)) if (other != kind).any())]
+    exposed = ((data["answers"] > 0)[:, None] & rows[order] for order in drawn)
     found = [linear.effect_of(data, free=row[:, 0], window=row[:, 1], **shocks) for row in exposed]
     effect, error = np.transpose(found)
-    effects = linear.as_points(effect, share=linear.window_share(data))
-    table = pd.DataFrame({"mean": effects, "ratio": effect / error, "actual": np.arange(len(drawn)) == 0})
+    table = pd.DataFrame({"mean": _ends(data, effect, error)["mean"], "ratio": effect / error})
+    table["actual"] = table.index == 0
     table["as_large"] = table["ratio"].abs() >= abs(table["ratio"][0]) - 1e-9
     table = table[np.isfinite(table["ratio"])].reset_index(drop=True)
     return table if len(table) >= FEWEST and table["actual"].any() else table[:0]
+
+
+def _assignments(kind, rng) -> list[np.ndarray]:
+    """Ways to hand the kinds of rows (0, 1, ...) to the areas: each distinct one where they are few, else drawn at random."""
+    sizes = np.bincount(kind)
+    if math.factorial(len(kind)) // math.prod(math.factorial(size) for size in sizes.tolist()) > EXACT:
+        return [rng.permutation(kind) for _ in range(AT_RANDOM)]
+    made = [[]]
+    for _place in kind:
+        made = [[*row, which] for row in made for which, size in enumerate(sizes) if row.count(which) < size]
+    return [np.array(row) for row in made]
 
 
 def leave_one_out(panel, idata, *, lang) -> tuple[str, str]:
@@ -160,15 +164,14 @@ def leave_one_out(panel, idata, *, lang) -> tuple[str, str]:
     table = without_each(panel, idata)
     if table.empty:
         return "not possible", _("With fewer than three comparison areas none can be left out.")
-    whole, table = table["mean"].iloc[0], table[1:]
-    worst = table.loc[(table["mean"] - whole).abs().idxmax()]
-    low, high = points(table["mean"].min(), lang), points(table["mean"].max(), lang)
+    whole, means = table["mean"].iloc[0], table["mean"][1:]
     text = _("Without one comparison area at a time, the effect is {low} to {high} points (with all of them {all}).")
-    text = text.format(low=low, high=high, all=points(whole, lang))
-    if abs(worst["mean"] - whole) <= panel.attrs["minimum_pp"]:
+    text = text.format(**in_points(lang, low=means.min(), high=means.max(), all=whole))
+    moved = (means - whole).abs()
+    if moved.max() <= panel.attrs["minimum_pp"]:
         return "pass", text
     one = _("It leans on one area, {name}: look there for something of its own.")
-    return "warn", text + " " + one.format(name=worst["name"])
+    return "warn", text + " " + one.format(name=table["name"][moved.idxmax()])
 
 
 def without_each(panel, idata) -> pd.DataFrame:
@@ -196,50 +199,23 @@ def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
     treated, data = panel["treated"].values, linear.summaries(panel)
     running = panel["exposure"].any("project").transpose("area", "wave").values
     begun = np.maximum.accumulate(beside[:, treated] @ data["begun"][treated], axis=1) & ~treated[:, None]
-    near = begun.any(1)
-    if not near.any():
+    if not begun.any():
         return "pass", _("No comparison area lies beside a project area: what spills over cannot blur the comparison.")
-    if (near | treated).all():
-        return "not possible", _(
-            "Every comparison area lies beside a project area: what spills over cannot be told from what happened anyway."
-        )
+    if (begun.any(1) | treated).all():
+        return "not possible", _("Every comparison area lies beside a project area: what spills over cannot be seen.")
     free = data["free"] & ~treated[:, None] & ~begun
-    window = begun & (beside[:, treated] @ running[treated]) & np.isfinite(data["latent"])
+    window = begun & (beside[:, treated] @ running[treated]) & (data["answers"] > 0)
     effect, error = linear.effect_of(data, free=free, window=window, **linear.shocks(idata))
     if not np.isfinite(effect):
         return "not possible", _("Too few answers beside project areas to see whether anything spills over.")
-    change = _(
-        "Comparison areas beside project areas changed by {mean} points (90 % interval {low} to {high}) against the rest."
-    ).format(**{key: points(value, lang) for key, value in zip(ENDS, _ends(data, effect, error).values(), strict=True)})
-    size = abs(linear.as_points(effect, share=linear.window_share(data)))
-    if size <= panel.attrs["minimum_pp"] or abs(effect) <= Z95 * error:
-        return "pass", change + " " + _("No sign beyond chance that the projects reach, or push trouble, next door.")
+    ends = _ends(data, effect, error)
+    text = _("Areas beside project areas changed by {mean} points against the rest (90 %: {lower90} to {upper90}).")
+    text = text.format(**in_points(lang, **ends))
+    if abs(ends["mean"]) <= panel.attrs["minimum_pp"] or abs(effect) <= Z95 * error:
+        return "pass", text + " " + _("No sign beyond chance that the projects reach, or push trouble, next door.")
     if effect < 0:
-        return "warn", change + " " + _("If the projects did that, the comparison hides part of their fall.")
-    return "warn", change + " " + _("If trouble moved there, the comparison makes a fall look larger than it is.")
-
-
-def _study(panel, idata):
-    return honest.event_study(panel, **linear.shocks(idata))
-
-
-def _ends(data, effect, error) -> dict[str, float]:
-    """Estimate and 90 % interval in pp of an effect on the logit."""
-    share, z = linear.window_share(data), (0, -Z90, Z90)
-    return {name: linear.as_points(effect + k * error, share=share) for name, k in zip(ENDS.values(), z, strict=True)}
-
-
-def _assignments(kind, rng) -> list[np.ndarray]:
-    """Ways to hand the kinds of rows to the areas: each distinct one where they are few, else drawn at random."""
-    kinds, sizes = np.unique(kind, return_counts=True)
-    if math.factorial(len(kind)) // math.prod(math.factorial(int(size)) for size in sizes) > EXACT:
-        return [rng.permutation(kind) for _ in range(AT_RANDOM)]
-    made = [[]]
-    for _place in kind:
-        made = [
-            [*row, which] for row in made for which, size in zip(kinds, sizes, strict=True) if row.count(which) < size
-        ]
-    return [np.array(row) for row in made]
+        return "warn", text + " " + _("If the projects did that, the comparison hides part of their fall.")
+    return "warn", text + " " + _("If trouble moved there, the comparison makes a fall look larger than it is.")
 
 
 def _beside(city, panel) -> np.ndarray | None:
@@ -249,3 +225,9 @@ def _beside(city, panel) -> np.ndarray | None:
     listed = city.areas.set_index("area")["neighbours"].fillna("").reindex(panel["area"].values, fill_value="")
     named = [np.isin(panel["area"].values, [name.strip() for name in text.split(";")]) for text in listed]
     return np.array(named) | np.array(named).T
+
+
+def _ends(data, effect, error) -> dict[str, float]:
+    """Estimate and 90 % interval in pp of an effect on the logit, by name."""
+    share = linear.window_share(data)
+    return {name: linear.as_points(effect + z * error, share=share) for name, z in REACH.items()}

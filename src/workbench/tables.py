@@ -11,7 +11,7 @@ from workbench.figures import with_points
 from workbench.items import ITEMS
 from workbench.language import MINUS, euro, number, percent, points, translator
 from workbench.panel import answers_told
-from workbench.verdict import change, check_label, status_label
+from workbench.verdict import change, label
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -77,7 +77,7 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
         "provenance": _("Provenance"),
         "other ways": _("The same question asked in other ways, in percentage points"),
         "assumptions": _("The effect if what had to be assumed were otherwise, in percentage points"),
-    }.get(name, check_label(name, lang=lang))
+    }.get(name, label(name, lang=lang))
     if panel is None:
         return f"{title}\n{note}"
     treated, waves = int(panel["treated"].sum()), panel["wave"].to_numpy().astype(str)

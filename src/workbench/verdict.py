@@ -6,21 +6,45 @@ disagree. Rule and order: docs/methods.md, "Verdict".
 
 import math
 
+import numpy as np
 import pandas as pd
 
-from workbench.language import percent, short, translator, whole_percent
+from workbench.language import N_, percent, short, translator, whole_percent
 
 CLEAR, PROBABLE, WITHIN, LEARNED, UNLIKELY = 0.9, 0.95, 0.8, 0.7, 0.2
-VERDICTS = (
-    "blocked",
-    "clear fall",
-    "clear rise",
-    "no worthwhile change",
-    "probable fall",
-    "probable rise",
-    "cannot tell",
-)
+ADVICE = {  # verdict -> what a council can do with it
+    N_("blocked"): N_("Mend what the failed check names, or ask for a survey without that flaw, and evaluate again."),
+    N_("clear fall"): N_("Keep the projects and survey once more, to see whether the fall lasts."),
+    N_("clear rise"): N_("Stop and find out why: ask residents what changed, and what else happened in these areas."),
+    N_("no worthwhile change"): N_(
+        "Where residents still feel unsafe, look for what the projects lack before paying for more of the same."
+    ),
+    N_("probable fall"): N_("Keep the projects for now and survey once more before deciding for good."),
+    N_("probable rise"): N_("Do not extend the projects before another survey, and ask residents what changed."),
+    N_("cannot tell"): N_("Decide nothing on this result alone: neither benefit nor harm is ruled out."),
+}
+VERDICTS, STATUSES = tuple(ADVICE), (N_("pass"), N_("warn"), N_("fail"), N_("not possible"))
 FALLS, RISES = ("clear fall", "probable fall"), ("clear rise", "probable rise")
+MOVED = {  # direction -> without a number, for 1 resident in 100, for any other number
+    "fall": (
+        N_("fewer out of every 100 residents feel unsafe"),
+        N_("about 1 resident in 100 fewer feels unsafe"),
+        N_("about {n} residents in 100 fewer feel unsafe"),
+    ),
+    "rise": (
+        N_("more out of every 100 residents feel unsafe"),
+        N_("about 1 resident in 100 more feels unsafe"),
+        N_("about {n} residents in 100 more feel unsafe"),
+    ),
+}
+REACH = {
+    "clear fall": N_("The fall very likely exceeds the {minimum} in 100 that counts as worthwhile ({chance})."),
+    "probable fall": N_("Whether it reaches the {minimum} in 100 that counts as worthwhile is not sure ({chance})."),
+    "clear rise": N_("That is harm: people feel less safe. The rise very likely exceeds {minimum} in 100 ({chance})."),
+    "probable rise": N_(
+        "That points to harm, not benefit. Whether it exceeds {minimum} in 100 is not sure ({chance})."
+    ),
+}
 
 
 def decide(att: dict, *, minimum_pp: float, blocked: bool) -> str:
@@ -32,79 +56,30 @@ def decide(att: dict, *, minimum_pp: float, blocked: bool) -> str:
     """
     if not minimum_pp > 0:
         raise ValueError(f"minimum_pp must be above zero, not {minimum_pp}")
-    within = min(_known(att, "p_within_minimum"), _known(att, "p_within_minimum_wide"))
-    learned = att["sd"] <= LEARNED * _known(att, "prior_sd")
+    known = lambda key: float(np.nan_to_num(att.get(key) or 0.0))
+    within = min(known("p_within_minimum"), known("p_within_minimum_wide"))
     rules = {
         "blocked": blocked,
         "clear fall": att["p_fall_minimum"] >= CLEAR,
         "clear rise": att["p_rise_minimum"] >= CLEAR,
-        "no worthwhile change": within >= WITHIN and learned,
+        "no worthwhile change": within >= WITHIN and att["sd"] <= LEARNED * known("prior_sd"),
         "probable fall": att["p_fall"] >= PROBABLE,
         "probable rise": att["p_rise"] >= PROBABLE,
         "cannot tell": True,
     }
-    return next(verdict for verdict in VERDICTS if rules[verdict])
-
-
-def _known(att: dict, key: str) -> float:
-    value = att.get(key)
-    return 0.0 if value is None or math.isnan(value) else float(value)
+    return next(verdict for verdict, holds in rules.items() if holds)
 
 
 def grade(design_level: int, checks: pd.DataFrame) -> int:
     """Evidence grade 1-5: the Maryland level of the design, less one step if any check is not possible
     (however many), and 1 if any check fails."""
     status = set(checks["status"])
-    level = int(design_level) - ("not possible" in status)
-    return 1 if "fail" in status else min(max(level, 1), 5)
+    return 1 if "fail" in status else max(int(design_level) - ("not possible" in status), 1)
 
 
-def label(verdict: str, *, lang: str) -> str:
-    """Short name of a verdict, lower case, for a pill or a cell of a table."""
-    _ = translator(lang).gettext
-    return {
-        "blocked": _("blocked"),
-        "clear fall": _("clear fall"),
-        "clear rise": _("clear rise"),
-        "no worthwhile change": _("no worthwhile change"),
-        "probable fall": _("probable fall"),
-        "probable rise": _("probable rise"),
-        "cannot tell": _("cannot tell"),
-    }[verdict]
-
-
-def check_label(name: str, *, lang: str) -> str:
-    """Name of a check in `lang`; the name itself for a check that has no translation."""
-    _ = translator(lang).gettext
-    return {
-        "data contract": _("data contract"),
-        "wave break": _("wave break"),
-        "design grade": _("design grade"),
-        "baseline gap": _("baseline gap"),
-        "composition": _("composition"),
-        "prior predictive": _("prior predictive"),
-        "convergence": _("convergence"),
-        "posterior predictive": _("posterior predictive"),
-        "pre-trends": _("pre-trends"),
-        "linear scale": _("linear scale"),
-        "plausibility": _("plausibility"),
-        "effective n": _("effective n"),
-        "shock correlation": _("shock correlation"),
-        "prior panel": _("prior panel"),
-        "honest DiD": _("honest DiD"),
-        "placebo date": _("placebo date"),
-        "placebo areas": _("placebo areas"),
-        "leave one out": _("leave one out"),
-        "spillover": _("spillover"),
-        "scale panel": _("scale panel"),
-        "form panel": _("form panel"),
-    }.get(name, name)
-
-
-def status_label(status: str, *, lang: str) -> str:
-    """`pass`, `warn`, `fail` or `not possible` in `lang`."""
-    _ = translator(lang).gettext
-    return {"pass": _("pass"), "warn": _("warn"), "fail": _("fail"), "not possible": _("not possible")}[status]
+def label(word: str, *, lang: str) -> str:
+    """A verdict, a status or the name of a check in `lang`, for a pill or a cell; as it is where it has no translation."""
+    return translator(lang).gettext(word)
 
 
 def change(points: float, *, lang: str) -> str:
@@ -126,55 +101,6 @@ def headline_count(att: dict, *, minimum_pp: float) -> float:
     return round(size, 1) if misleading else float(whole)
 
 
-def sentence(result: dict, *, lang: str) -> str:
-    """The headline in plain words and plain text: what changed, how sure, and against what it is compared."""
-    verdict, att = result["verdict"], result.get("att_pp")
-    if verdict == "blocked":
-        return _blocked(result, lang=lang)
-    say = {"no worthwhile change": _no_worthwhile_change, "cannot tell": _cannot_tell}.get(verdict, _moved)
-    return say(result, att, lang=lang)
-
-
-def _blocked(result: dict, *, lang: str) -> str:
-    _ = translator(lang).gettext
-    failed = [check_label(c["name"], lang=lang) for c in result["checks"] if c["status"] == "fail"]
-    return _("No verdict: these data cannot show what the projects did. Failed check: {checks}.").format(
-        checks=", ".join(failed) or "?"
-    )
-
-
-def _cannot_tell(result: dict, att: dict, *, lang: str) -> str:
-    _ = translator(lang).gettext
-    text = _(
-        "We cannot tell from these data whether the projects changed how safe people feel: out of 100 residents of "
-        "the project areas, the change in how many feel unsafe lies between {low} and {high} (90 % interval)."
-    )
-    text = text.format(low=change(att["lower90"], lang=lang), high=change(att["upper90"], lang=lang))
-    return f"{text} {result.get('needed') or ''}".strip()
-
-
-def _no_worthwhile_change(result: dict, att: dict, *, lang: str) -> str:
-    _ = translator(lang).gettext
-    text = _(
-        "The projects made no difference that counts as worthwhile: the change in how many residents feel unsafe is "
-        "probably smaller than {minimum} in 100 ({chance}; 90 % interval: {low} to {high})."
-    ).format(
-        minimum=short(result["minimum_pp"], lang),
-        chance=percent(_within(att), lang),
-        low=change(att["lower90"], lang=lang),
-        high=change(att["upper90"], lang=lang),
-    )
-    if att["p_fall"] >= PROBABLE:
-        text += " " + _("A fall smaller than that is likely.")
-    elif att["p_rise"] >= PROBABLE:
-        text += " " + _("A rise smaller than that is likely.")
-    return text
-
-
-def _within(att: dict) -> float:
-    return att.get("p_within_minimum", 0.0)
-
-
 def residents_told(result: dict) -> float:
     """Residents in 100 that headline and picture name for a fall or a rise; 0 where only its direction can be told.
 
@@ -191,116 +117,73 @@ def residents_told(result: dict) -> float:
     return headline_count(att, minimum_pp=minimum)
 
 
-def _moved(result: dict, att: dict, *, lang: str) -> str:
-    falls = result["verdict"] in FALLS
-    minimum, size = result["minimum_pp"], residents_told(result)
-    pattern = (_fall_pattern if falls else _rise_pattern)(size, lang)
-    first = pattern.format(
-        n=short(size, lang), low=change(att["lower90"], lang=lang), high=change(att["upper90"], lang=lang)
-    )
-    reach = att["p_fall_minimum"] if falls else att["p_rise_minimum"]
-    second = (_fall_reach if falls else _rise_reach)(result["verdict"], reach, lang)
-    return f"{first} {second.format(minimum=short(minimum, lang), chance=percent(reach, lang))}"
-
-
-def _fall_pattern(size: float, lang: str) -> str:
+def sentence(result: dict, *, lang: str) -> str:
+    """The headline in plain words and plain text: what changed, how sure, and against what it is compared."""
     _ = translator(lang).gettext
-    if size == 0:
-        return _(
-            "In the project areas fewer residents feel unsafe than would have without the projects "
-            "(90 % interval, out of 100: {low} to {high})."
+    if result["verdict"] == "blocked":
+        failed = ", ".join(label(check["name"], lang=lang) for check in result["checks"] if check["status"] == "fail")
+        return _("No verdict: these data cannot show what the projects did. Failed check: {checks}.").format(
+            checks=failed
         )
-    if size == 1:
-        return _(
-            "In the project areas about 1 resident in 100 fewer feels unsafe than would have without the projects "
-            "(90 % interval: {low} to {high})."
+    att, minimum = result["att_pp"], short(result["minimum_pp"], lang)
+    ends = {"low": change(att["lower90"], lang=lang), "high": change(att["upper90"], lang=lang)}
+    if result["verdict"] == "cannot tell":
+        text = _(
+            "We cannot tell from these data whether the projects changed how safe people feel: out of 100 residents of "
+            "the project areas, the change in how many feel unsafe lies between {low} and {high} (90 % interval)."
         )
-    return _(
-        "In the project areas about {n} residents in 100 fewer feel unsafe than would have without the projects "
-        "(90 % interval: {low} to {high})."
-    )
+        return f"{text.format(**ends)} {result.get('needed') or ''}".strip()
+    if result["verdict"] in REACH:
+        return _moved(result, ends, minimum, lang)
+    text = _(
+        "The projects made no difference that counts as worthwhile: the change in how many residents feel unsafe is "
+        "probably smaller than {minimum} in 100 ({chance}; 90 % interval: {low} to {high})."
+    ).format(minimum=minimum, chance=percent(att["p_within_minimum"], lang), **ends)
+    if att["p_fall"] >= PROBABLE:
+        text += " " + _("A fall smaller than that is likely.")
+    elif att["p_rise"] >= PROBABLE:
+        text += " " + _("A rise smaller than that is likely.")
+    return text
 
 
-def _rise_pattern(size: float, lang: str) -> str:
+def _moved(result: dict, ends: dict, minimum: str, lang: str) -> str:
     _ = translator(lang).gettext
-    if size == 0:
-        return _(
-            "In the project areas more residents feel unsafe than would have without the projects "
-            "(90 % interval, out of 100: {low} to {high})."
-        )
-    if size == 1:
-        return _(
-            "In the project areas about 1 resident in 100 more feels unsafe than would have without the projects "
-            "(90 % interval: {low} to {high})."
-        )
-    return _(
-        "In the project areas about {n} residents in 100 more feel unsafe than would have without the projects "
-        "(90 % interval: {low} to {high})."
-    )
-
-
-def _fall_reach(verdict: str, reach: float, lang: str) -> str:
-    _ = translator(lang).gettext
-    if verdict == "clear fall":
-        return _("The fall very likely exceeds the {minimum} in 100 that counts as worthwhile ({chance}).")
-    if reach < UNLIKELY:
-        return _(
-            "It probably stays short of the {minimum} in 100 that counts as worthwhile (chance of reaching it: {chance})."
-        )
-    return _("Whether it reaches the {minimum} in 100 that counts as worthwhile is not sure ({chance}).")
-
-
-def _rise_reach(verdict: str, _reach: float, lang: str) -> str:
-    _ = translator(lang).gettext
-    if verdict == "clear rise":
-        return _("That is harm: people feel less safe, and the rise very likely exceeds {minimum} in 100 ({chance}).")
-    return _("That points to harm, not benefit. Whether the rise exceeds {minimum} in 100 is not sure ({chance}).")
+    verdict, size = result["verdict"], residents_told(result)
+    direction = "fall" if verdict in FALLS else "rise"
+    text = _("In the project areas {change} than would have without the projects (90 % interval: {low} to {high}).")
+    none, one, many = MOVED[direction]
+    words = _({0: none, 1: one}.get(size, many)).format(n=short(size, lang))
+    chance, reach = result["att_pp"][f"p_{direction}_minimum"], _(REACH[verdict])
+    if direction == "fall" and chance < UNLIKELY:
+        reach = _("It probably stays short of the {minimum} in 100 that counts as worthwhile ({chance} to reach it).")
+    return f"{text} {reach}".format(change=words, minimum=minimum, chance=percent(chance, lang), **ends)
 
 
 def odds(result: dict, *, lang: str) -> list[dict]:
-    """The chances shown beside the headline: dicts of `text`, `chance` (in words), `percent` (0-100), `kind` fall|rise|within."""
+    """The chances beside the headline: dicts of `text`, `chance` (in words), `percent` (0-100), `kind` fall|rise|within."""
     if result["verdict"] == "blocked":
         return []
     _ = translator(lang).gettext
     att, minimum = result["att_pp"], short(result["minimum_pp"], lang)
-    fell, rose = ("fall", _("Fell at all"), att["p_fall"]), ("rise", _("Rose at all"), att["p_rise"])
-    rows = {
-        "fall": [("fall", _("Fell by more than {minimum} in 100"), att["p_fall_minimum"]), fell, rose],
-        "rise": [("rise", _("Rose by more than {minimum} in 100"), att["p_rise_minimum"]), rose, fell],
-        "within": [("within", _("Changed by less than {minimum} in 100"), _within(att)), fell, rose],
-    }
-    lead = {"no worthwhile change": "within"}.get(result["verdict"], "rise" if result["verdict"] in RISES else "fall")
+    rows = [("fall", _("Fell at all"), att["p_fall"]), ("rise", _("Rose at all"), att["p_rise"])]
+    if result["verdict"] in RISES:
+        rows = [("rise", _("Rose by more than {minimum} in 100"), att["p_rise_minimum"]), *rows[::-1]]
+    elif result["verdict"] == "no worthwhile change":
+        rows = [("within", _("Changed by less than {minimum} in 100"), att["p_within_minimum"]), *rows]
+    else:
+        rows = [("fall", _("Fell by more than {minimum} in 100"), att["p_fall_minimum"]), *rows]
     return [
-        {
-            "kind": kind,
-            "text": text.format(minimum=minimum),
-            "chance": percent(chance, lang),
-            "percent": whole_percent(chance),
-        }
-        for kind, text, chance in rows[lead]
+        {"kind": kind, "text": text.format(minimum=minimum), "chance": percent(p, lang), "percent": whole_percent(p)}
+        for kind, text, p in rows
     ]
 
 
 def next_step(result: dict, *, names: dict, lang: str) -> str:
     """What a council can do with this verdict, and which projects (labels in `names`) cannot be judged yet."""
     _ = translator(lang).gettext
-    verdict = result["verdict"]
-    text = {
-        "blocked": _("Mend what the failed check names, or ask for a survey without that flaw, and evaluate again."),
-        "clear fall": _("Keep the projects and survey once more, to see whether the fall lasts."),
-        "probable fall": _("Keep the projects for now and survey once more before deciding for good."),
-        "no worthwhile change": _(
-            "Where residents still feel unsafe, look for what the projects lack before paying for more of the same."
-        ),
-        "probable rise": _("Do not extend the projects before another survey, and ask residents what changed."),
-        "clear rise": _("Stop and find out why: ask residents what changed, and what else happened in these areas."),
-        "cannot tell": _("Decide nothing on this result alone: neither benefit nor harm is ruled out."),
-    }[verdict]
-    unknown = [
-        names.get(project, project)
-        for project, row in result.get("by_project", {}).items()
-        if row["verdict"] == "cannot tell"
-    ]
-    if verdict not in ("cannot tell", "blocked") and unknown:
-        text += " " + _("Cannot be judged one by one yet: {projects}.").format(projects=", ".join(unknown))
-    return text
+    verdict, by_project = result["verdict"], result["by_project"]
+    unknown = [names.get(key, key) for key, row in by_project.items() if row["verdict"] == "cannot tell"]
+    text = _(ADVICE[verdict])
+    if verdict in ("cannot tell", "blocked") or not unknown:
+        return text
+    return f"{text} " + _("Cannot be judged one by one yet: {projects}.").format(projects=", ".join(unknown))
