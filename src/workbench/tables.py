@@ -161,7 +161,7 @@ def checks(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     _ = translator(lang).gettext
     order = ["fail", "warn", "not possible", "pass"]
     rows = frame.sort_values("status", key=lambda status: status.map(order.index), kind="stable")
-    names, statuses = rows["name"].map(check_label, lang=lang), rows["status"].map(status_label, lang=lang)
+    names, statuses = rows["name"].map(label, lang=lang), rows["status"].map(label, lang=lang)
     return pd.DataFrame({_("check"): names, _("status"): statuses, _("what it found"): rows["message"]})
 
 
