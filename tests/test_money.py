@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_panel
+import written_by_hand as hand
 import xarray as xr
 from scipy.stats import norm
-from written_by_hand import summary_of
 
-from workbench import estimands, figures_evidence, money, parameters, tables, verdict
+from workbench import estimands, figures_evidence, money, page, parameters, tables, verdict
 from workbench.errors import ParameterError
 from workbench.language import languages
 
@@ -33,7 +33,7 @@ def known(fewer, *, cost=100_000.0, residents=10_000.0, blocked=False, worth_eur
         coords={"project": names, "project_name": ("project", [f"Project {k}" for k in range(len(draws))])},
         attrs={"minimum_pp": minimum},
     )
-    rows = [summary_of(-100 * x / residents, minimum=minimum) if residents > 0 else {} for x in draws]
+    rows = [hand.summary_of(-100 * x / residents, minimum=minimum) if residents > 0 else {} for x in draws]
     rows = [{"sd": 1.0, "prior_sd": 3.0, "verdict": "cannot tell"} | row for row in rows]
     for row in rows:
         if residents > 0:
@@ -204,3 +204,16 @@ def test_a_blocked_result_has_a_table_without_effects_or_prices():
     frame = known(with_no_benefit(2), blocked=True)[2]
     table = tables.money(frame, worth_eur=None, lang="en")
     assert table.iloc[0].tolist() == ["Project 0", "100,000", "10,000", "", "no price", ""]
+
+
+def test_page_one_has_the_price_beside_the_verdict_and_none_when_blocked():
+    def page_one(result):
+        return page.page_one(result, trends=hand.trends(), panel=hand.panel(), lang="en").data
+
+    result = hand.result()
+    result["by_project"]["hosts"]["cost_told"] = "EUR 310 (140 to no benefit)"
+    assert 'clear fall</span></td><td class="cost">EUR 310 (140 to no benefit)</td></tr>' in page_one(result)
+    assert ">Cost per resident no longer unsafe</th></tr></thead>" in page_one(result)
+    blocked = hand.result(checks=hand.checks().assign(status="fail"))
+    blocked["by_project"]["hosts"]["cost_told"] = "EUR 310 (140 to no benefit)"
+    assert "EUR" not in page_one(blocked)

@@ -67,6 +67,7 @@ def result(
     by_project = {p: summary(m, s) for p, (_name, m, s) in PROJECTS.items()}
     for row in by_project.values():
         row["verdict"] = verdict.decide(row, minimum_pp=2.0, blocked=blocked)
+        row["cost_told"] = "no cost given"
     att = summary(mean, sd)
     made = {
         "city": "handmade",

@@ -138,6 +138,7 @@ def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
             "points": points(row["mean"], lang),
             "interval": figures.with_points(_("{low} to {high}"), row, lang=lang),
             "verdict": row["verdict"],
+            "cost": row["cost_told"],
         }
         rows.append(made)
     return rows
