@@ -87,11 +87,12 @@ def read_cards(places) -> list[dict]:
     return cards
 
 
-def choose(cards, *, family="", focus="", own=None) -> tuple[list[dict], list[dict]]:
+def choose(cards, *, family="", focus="", own=None, least=1) -> tuple[list[dict], list[dict]]:
     """Cards that may be pooled, and `file` and `reason` of those left out.
 
     One item family (by default that of most cards); one card a city, the newest; never the city `own` (a City) itself;
-    with `focus` only projects of that area of IcARUS. ParameterError when simulated and real cities are mixed.
+    with `focus` only projects of that area of IcARUS. ParameterError when simulated and real cities are mixed, or fewer
+    than `least` cards are left.
     """
     families = [card["family"] for card in cards]
     family, kept, out = family or max(families, key=families.count, default=""), {}, []
@@ -112,6 +113,9 @@ def choose(cards, *, family="", focus="", own=None) -> tuple[list[dict], list[di
     chosen = sorted(kept.values(), key=lambda card: card["city"])
     if len({card["simulated"] for card in chosen}) > 1:
         raise ParameterError("simulated and real cities are never pooled together; give cards of one kind")
+    if len(chosen) < least:
+        reasons = "; ".join(f"{row['file']}: {row['reason']}" for row in out)
+        raise ParameterError(f"{len(chosen)} card(s) left to pool, {least} needed{f' ({reasons})' if out else ''}")
     return chosen, out
 
 

@@ -44,7 +44,7 @@ Parameter = Annotated[
         "-p", "--parameter", help="Any other parameter of the notebook; repeat for more.", metavar="NAME=VALUE"
     ),
 ]
-EVALUATION = "notebooks/03-evaluate-projects.ipynb"
+EVALUATION, POOL = "notebooks/03-evaluate-projects.ipynb", "notebooks/07-compare-cities.ipynb"
 
 
 def _progress() -> Callable[[str], None]:
@@ -111,6 +111,12 @@ def evaluate(
     lang: Annotated[
         str | None, typer.Option(help="Language of the report.", metavar="en|nl|fr", show_default="en")
     ] = None,
+    prior_from: Annotated[
+        str | None, typer.Option(help="Folder of other cities' evidence cards that make the prior.", metavar="DIR")
+    ] = None,
+    discount: Annotated[
+        float | None, typer.Option(help="Weight of each such card, 0 to 1.", show_default="0.5")
+    ] = None,
     parameter: Parameter = None,
 ) -> None:
     """Evaluate a city's projects and write a report.
@@ -126,12 +132,16 @@ def evaluate(
 
     given = {"city": validate_name(city, "city"), "raw": raw, "out": target}
     options = {"item": item, "projects": ";".join(project or ()) or None, "comparison": comparison}
-    options |= {"checks": checks, "lang": lang}
+    options |= {"checks": checks, "lang": lang, "prior_from": prior_from, "discount": discount}
     given |= {name: value for name, value in options.items() if value is not None}
     say("checking the files")
     given = _with(given, parameter)
     values = parameters.validate_parameters(EVALUATION, given)
     checked, panel = _check_evaluation(values)
+    if values["prior_from"]:
+        from workbench.pooling import others
+
+        others(values["prior_from"], city=checked, panel=panel)
     status = runs.run_notebook(EVALUATION, given, out=target, data_hash=checked.data_hash, say=say)
     # Only now: a folder for the report that cannot be written is refused above, and then nothing may be left.
     write_processed(checked, panel=panel)
@@ -179,6 +189,49 @@ def register(
     print(f"Registered: {relative(registration.save(content, out=out, raw=raw))}", *content["notes"], sep="\n")
 
 
+@app.command()
+def card(
+    run_dir: Annotated[str, typer.Argument(help="Folder of a finished evaluation.", metavar="RUN_DIR")],
+    out: Annotated[
+        str | None, typer.Option(help="File to write.", metavar="FILE", show_default="RUN_DIR/card.json")
+    ] = None,
+    raw: Annotated[
+        str | None, typer.Option(help="Where the cities are, if not where they were.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Write what an evaluation learned as an evidence card, to be pooled: no respondent's data, no small cell."""
+    say = _progress()
+    say("reading the run and its city, and fitting once without a prior of effects")
+    from workbench import provenance
+    from workbench.cards import build_card
+
+    content, target = build_card(run_dir, raw=raw), resolve(out or f"{run_dir}/card.json")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    print(f"Card: {relative(provenance.write_json(target, content))}, {len(content['projects'])} projects")
+
+
+@app.command()
+def pool(
+    cards: Annotated[list[str], typer.Argument(help="Evidence cards, or folders of them.", metavar="CARD...")],
+    out: Annotated[str, typer.Option(help="Folder for the report.", metavar="DIR")],
+    lang: Annotated[str, typer.Option(help="Language of the report.", metavar="en|nl|fr")] = "en",
+    parameter: Parameter = None,
+) -> None:
+    """Pool the evidence cards of several cities and write a report."""
+    say = _progress()
+    from workbench import parameters, provenance, runs
+    from workbench.cards import choose, read_cards
+
+    given = _with({"cards": ";".join(cards), "out": out, "lang": lang}, parameter)
+    values = parameters.validate_parameters(POOL, given)
+    found = read_cards(cards)
+    choose(found, focus=values["focus"] or "", least=2)
+    seals = provenance.hash_parameters({"cards": sorted(card["sha256"] for card in found)})
+    status = runs.run_notebook(POOL, given, out=out, data_hash=seals, say=say)
+    _print_outcome(status, resolve(out))
+    raise typer.Exit(0 if status["state"] == "done" else 1)
+
+
 def _check_evaluation(values: dict[str, Any]) -> tuple[Any, Any]:
     """Return the city and panel of an evaluation; refuse what cannot be evaluated while nothing is written yet."""
     from workbench.cities import load_city
@@ -194,8 +247,9 @@ def _print_outcome(status: dict[str, Any], folder: Path) -> None:
     """Print the verdict sentence and where the report is, or why there is none."""
     import json
 
-    if (folder / "result.json").is_file():
-        print(json.loads((folder / "result.json").read_text(encoding="utf-8"))["sentence"])
+    for file in ("result.json", "pooled.json"):
+        if file in status["files"]:
+            print(json.loads((folder / file).read_text(encoding="utf-8"))["sentence"])
     if status["state"] != "done":
         print(f"{status['state']}: {status['reason']}", file=sys.stderr)
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

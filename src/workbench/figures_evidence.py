@@ -1,4 +1,4 @@
-"""Pictures of what evidence is for: what a project was worth, and what cities know together.
+"""Pictures of what evidence is for: how partners work together, what a project was worth, what cities know together.
 
 Each `plot_` draws on an `ax` and returns its alt text, made from the numbers it drew; colours as in `figures`.
 """
@@ -7,11 +7,12 @@ from textwrap import wrap
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
-from workbench import figures
-from workbench.figures import BLUE, GREY, INK, ORANGE
-from workbench.language import euro, number, percent, translator
+from workbench import collective, figures
+from workbench.figures import BLUE, GREY, INK, ORANGE, RULE
+from workbench.language import euro, number, percent, short, translator
 
 
 def plot_worth(chances: pd.DataFrame, value: pd.DataFrame, *, ax: Axes, worth_eur: float | None, lang: str) -> str:
@@ -43,3 +44,69 @@ def plot_worth(chances: pd.DataFrame, value: pd.DataFrame, *, ax: Axes, worth_eu
         "Chance that a project is worth it, by what the city would pay per resident who no longer feels unsafe: {said}."
     )
     return text.format(said="; ".join(said))
+
+
+def rated(row: dict, *, lang: str) -> str:
+    """A row of `collective.profile` in short: its mean, with a star where scored after outcomes; or that nobody knows."""
+    _ = translator(lang).gettext
+    if not row["ratings"]:
+        return _("don’t know") if row["dont_know"] else _("not rated")
+    return short(row["mean"], lang) + "*" * (row["late"] > 0)
+
+
+def plot_profile(profile: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
+    """Five conditions (columns) of each project (rows) from 0 to 4: mean as a dot, range between raters behind it.
+
+    Orange diamonds: the weakest link. `profile` as of `collective.profile`; a star marks scores given after outcomes.
+    """
+    _ = translator(lang).gettext
+    heads = collective.rubric(lang).drop_duplicates("condition").set_index("condition")["name"]
+    projects, texts = list(dict.fromkeys(profile["project"])), []
+    ax.figure.set_size_inches(10, 0.6 * len(projects) + 1.7)
+    for row in profile.to_dict("records"):
+        x, y = 5.6 * heads.index.get_loc(row["condition"]), -projects.index(row["project"])
+        colour, mark = (ORANGE, "D") if row["weakest"] else (BLUE, "o") if row["ratings"] else (GREY, "")
+        value = rated(row, lang=lang)
+        texts.append(value + f" ({_('weakest link')})" * row["weakest"])
+        ax.plot(np.arange(x, x + 5), [y] * 5, "|-", color=RULE, lw=1, zorder=1)
+        ax.plot([x + row["lowest"], x + row["highest"]], [y, y], color=colour, lw=7, alpha=0.3, solid_capstyle="round")
+        ax.plot(x + row["mean"], y, mark, color=colour, ms=9, mec="white", zorder=3)
+        place = x + (row["mean"] if row["ratings"] else 2)
+        ax.text(place, y + 0.17, value, color=colour, ha="center")
+    for k, head in enumerate(heads):
+        ax.text(5.6 * k + 2, 0.75, "\n".join(wrap(head, 14)), ha="center", va="bottom", weight="bold")
+    ax.set_yticks(-np.arange(len(projects)), ["\n".join(wrap(names[project], 22)) for project in projects])
+    ax.set_xticks([5.6 * k + x for k in range(5) for x in (0, 4)], ["0", "4"] * 5)
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.set(ylim=(0.4 - len(projects), 2.2), xlim=(-0.4, 26.8))
+    ax.set_xlabel(_("band: lowest to highest rating; diamond: weakest link; *: scored after outcomes were in"))
+    sns.despine(ax=ax, left=True, bottom=True)
+    said = (profile["condition"].map(heads) + " " + texts).groupby(profile["project"], sort=False).agg(", ".join)
+    told = "; ".join(f"{names[project]}: {text}" for project, text in said.items())
+    return _("Mean score of each condition from 0 to 4. {told}.").format(told=told)
+
+
+def plot_forest(rows: pd.DataFrame, *, ax: Axes, lang: str) -> str:
+    """What each city found for itself (hollow, grey) and what it is after pooling (blue), in points; mean and next city below.
+
+    `rows` as of `pooling.forest`. The more a card leaves open, the further pooling draws it to the others.
+    """
+    _ = translator(lang).gettext
+    names = {"pooled_mean": _("mean of all"), "next_city": _("one project in a next city")}
+    labels = ["\n".join(wrap(names.get(row["kind"], row["label"]), 34)) for row in rows.to_dict("records")]
+    heights, said = np.arange(len(rows))[::-1] * 1.0, []
+    heights[-2:] -= 0.5
+    ax.figure.set_size_inches(9, 0.5 * len(rows) + 1.6)
+    ax.axvline(0, color=INK, lw=1, zorder=1)
+    ax.axhline(heights[-2] + 0.75, color=RULE, lw=1)
+    for y, label, row in zip(heights, labels, rows.to_dict("records"), strict=True):
+        low = 0.15 if row["kind"] == "project" else 0
+        if low:
+            ax.plot([row["own_lower90"], row["own_upper90"]], [y + low] * 2, color=GREY, lw=1.5)
+            ax.plot(row["own"], y + low, "o", color="white", mec=GREY, ms=7, zorder=3)
+        ax.plot([row["lower90"], row["upper90"]], [y - low] * 2, color=BLUE, lw=2.5 if low else 5, solid_capstyle="butt")
+        ax.plot(row["mean"], y - low, "o" if low else "D", color=BLUE, ms=8, mec="white", zorder=4)
+        text = figures.estimate(row, lang)
+        said.append(f"{label} {text}".replace("\n", " "))
+    figures.row_axis(ax, heights, labels, lang)
+    return _("Effects of projects in several cities, pooled. {said}.").format(said="; ".join(said))

@@ -16,25 +16,27 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from workbench.errors import ParameterError, nearest
 from workbench.language import languages
 from workbench.paths import NAME, relative, resolve
+from workbench.schema import FOCUS
 
 _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
 _TEXT = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=5000)] | None
 _TEXT_WORDS = "text on one line"
+_UP_TO_100 = Annotated[Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None, _EMPTY_IS_NONE]
 
 # Every parameter name has one type and one meaning in all notebooks (notebooks/README.md lists them).
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "city": (Annotated[str, Field(pattern=f"^{NAME.pattern}$")], "a name of lower-case letters, digits, '-' and '_'"),
     "raw": (_TEXT, "the folder that holds the cities"),
     "out": (_TEXT, "the folder to write to"),
+    "run": (_TEXT, "the folder of an evaluation"),
+    "focus": (Literal["", *FOCUS], f"one of {', '.join(FOCUS)}"),
     "item": (_TEXT, _TEXT_WORDS),
     "unsafe_from": (_TEXT, _TEXT_WORDS),
     "projects": (_TEXT, "a list separated by ';'"),
     "comparison": (_TEXT, "a list separated by ';'"),
     "window_months": (Annotated[str, Field(pattern=r"^\d{1,3}-\d{1,3}$")], "a range of months such as 6-24"),
-    "minimum_pp": (
-        Annotated[Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None, _EMPTY_IS_NONE],
-        "a number of percentage points above 0",
-    ),
+    "minimum_pp": (_UP_TO_100, "a number of percentage points above 0"),
+    "threshold": (_UP_TO_100, "a percentage above 0"),
     "worth_eur": (
         Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, _EMPTY_IS_NONE],
         "a number of euros above 0",

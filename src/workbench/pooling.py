@@ -13,13 +13,15 @@ import xarray as xr
 from scipy.special import expit, logit
 from scipy.stats import t as student_t
 
-from workbench import cards, provenance
+from workbench import cards, checks, provenance
 from workbench.errors import ParameterError
 from workbench.estimands import summarise
 from workbench.inference import diagnostics, sampler, settle, sound
+from workbench.items import ITEMS
 from workbench.language import number, percent, points, translator
 from workbench.models import evidence
 from workbench.models.perceived import PRIORS
+from workbench.paths import resolve
 
 COLUMNS = [
     "estimand", "city", "project", "scale", "mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_rise"
@@ -106,6 +108,22 @@ def small_studies(pool, idata) -> dict | None:
     return {"slope": float(found[1]), "p": float(2 * student_t.sf(abs(found[1]) / np.sqrt(spread), len(y) - 2))}
 
 
+def small_studies_sentence(pool, idata, *, lang) -> str:
+    """What `small_studies` found, in words."""
+    _, found = translator(lang).gettext, small_studies(pool, idata)
+    if found is None:
+        return _("Whether failures are missing among small studies cannot be asked of fewer than {n} projects.").format(
+            n=FEW
+        )
+    text = _("Effects do not go with how uncertain a card is (p = {p}): no sign that failures are missing.")
+    if found["p"] < 0.1:
+        text = _(
+            "Less certain cards show other effects than certain ones (p = {p}): failures may be missing from the pool, or small "
+            "projects may differ."
+        )
+    return text.format(p=number(found["p"], lang, 2))
+
+
 def slope_sentence(idata, *, lang) -> str:
     """What the cards say of Collective Impact; *prior-dominated* where that is mostly what was assumed."""
     _ = translator(lang).gettext
@@ -165,7 +183,8 @@ def build_result(pool, chosen, left_out, idata, effects, other, *, lang) -> dict
         name: idata.attrs[name] for name in ("model", "prior", "discount", "draws", "tune", "chains", "seed", "sampler")
     }
     return {
-        "sentence": sentence(pool, idata, lang=lang), "simulated": chosen[0]["simulated"], "family": chosen[0]["family"],
+        "sentence": sentence(pool, idata, lang=lang),
+        "verdict": "pooled" if sound(diagnostics(idata)) else "blocked", "checks": _checks(idata, lang), "simulated": chosen[0]["simulated"], "family": chosen[0]["family"],
         "base_pp": reference_base(pool), "mean": pick("pooled_mean"), "heterogeneity": pick("heterogeneity"),
         "next_city": pick("next_city"), "collective_impact": slope_sentence(idata, lang=lang),
         "small_studies": small_studies(pool, idata), "refits": other.to_dict("records"), "diagnostics": diagnostics(idata),
@@ -175,31 +194,67 @@ def build_result(pool, chosen, left_out, idata, effects, other, *, lang) -> dict
     }  # fmt: skip
 
 
-def evidence_prior(places, *, city, item_family, discount) -> dict | None:
-    """A prior for the mean of a city's projects from other cities' cards, None without `places`: `mean_at`, `mean_scale` (logit).
-
-    The power prior: every card's likelihood to the power `discount` (0 to 1), pooled; then the mean of a next city's projects.
-    `cards` and `left_out` tell which entered. ParameterError where no card of another city is left.
-    """
-    if not places:
-        return None
-    chosen, left_out = cards.choose(cards.read_cards(places), family=item_family, own=city)
-    if not chosen:
-        reasons = "; ".join(f"{row['file']}: {row['reason']}" for row in left_out)
-        raise ParameterError(f"prior_from: no card can serve as prior for {city.city} ({reasons})")
+def others(place, *, city, panel) -> tuple[list[dict], list[dict]]:
+    """Cards in the folder `place` that may serve this city as prior, and those left out; ParameterError where none is left."""
+    family = ITEMS[panel.attrs["item"]].family
+    chosen, left_out = cards.choose(cards.read_cards([place]), family=family, own=city, least=1)
     if chosen[0]["simulated"] != city.simulated:
         raise ParameterError("prior_from: cards of simulated cities serve simulated cities only, real ones real ones")
-    pool = cards.stack(chosen)
-    idata = fit_pool(pool, discount=discount)
-    drawn = idata["posterior"]["next_mean"].values
-    files = [card["file"] for card in chosen]
-    return {
-        "mean_at": float(drawn.mean()),
-        "mean_scale": float(drawn.std()),
-        "discount": discount,
-        "cards": files,
-        "left_out": left_out,
-    }
+    return chosen, left_out
+
+
+def evidence_prior(place, *, city, panel, discount) -> dict:
+    """A prior for the mean of a city's projects from other cities' cards in the folder `place`; {} without one.
+
+    The power prior: every card's likelihood to the power `discount` (0 to 1), pooled under the sceptical prior; then the
+    mean of a next city's projects: `mean` = (location, sd) on the logit. `cards` and `left_out` tell which entered.
+    """
+    if not place:
+        return {}
+    chosen, left_out = others(place, city=city, panel=panel)
+    drawn = fit_pool(cards.stack(chosen), discount=discount)["posterior"]["next_mean"].values
+    about = {"cards": [card["file"] for card in chosen], "left_out": left_out, "discount": discount}
+    return about | {"mean": (float(drawn.mean()), float(drawn.std()))}
+
+
+def without_evidence(evidence, idata, *, lang) -> dict:
+    """What result.json says of other cities' part in the effect: `evidence`, the effect `alone` in pp, and a sentence; {} for {}."""
+    if not evidence:
+        return {}
+    _ = translator(lang).gettext
+    alone = {key: idata.attrs[f"att_alone{key and '_'}{key}"] for key in ("", "sd", "lower90", "upper90")}
+    alone["mean"] = alone.pop("")
+    text = _(
+        "This result leans on {n} cards of other cities, each counted at {discount} of its weight. Without them it is {mean} points "
+        "(90 % interval {low} to {high})."
+    ).format(
+        n=len(evidence["cards"]), discount=percent(evidence["discount"], lang) if evidence["discount"] < 1 else "100 %",
+        mean=points(alone["mean"], lang), low=points(alone["lower90"], lang), high=points(alone["upper90"], lang),
+    )  # fmt: skip
+    return evidence | {"alone": alone, "told": text}
+
+
+def forest(pool, effects) -> pd.DataFrame:
+    """Rows of the forest plot in pp: label, `own` and pooled mean and 90 % ends; each project, then the mean and the next city."""
+    sd, rows = np.sqrt(np.diag(pool["covariance"].values)), []
+    pp = effects[effects["scale"] == "pp"].set_index("estimand")
+    for i, pooled in enumerate(pp.loc[["pooled_by_project"]].to_dict("records")):
+        ends = [pool["estimate"].values[i] + z * sd[i] for z in (0, -1.645, 1.645)]
+        own = dict(
+            zip(("own", "own_lower90", "own_upper90"), to_pp(np.array(ends), float(pool["base_pp"][i])), strict=True)
+        )
+        rows.append({"kind": "project", "label": str(pool["label"].values[i])} | own | pooled)
+    rows += [{"kind": name} | pp.loc[name].to_dict() for name in ("pooled_mean", "next_city")]
+    return pd.DataFrame(rows)
+
+
+def save(out, *, result, effects) -> None:
+    """Write effects.csv and pooled.json into `out`, each whole or not at all; an empty `out` writes nothing."""
+    if out:
+        folder = resolve(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        provenance.write_text(folder / "effects.csv", effects.to_csv(index=False))
+        provenance.write_json(folder / "pooled.json", result)
 
 
 def _with_next(posterior, *, seed) -> xr.Dataset:
@@ -209,6 +264,11 @@ def _with_next(posterior, *, seed) -> xr.Dataset:
     mean = posterior["mu"] + posterior["tau"] * np.sqrt(posterior["between"]) * city
     own = posterior["tau"] * np.sqrt(1 - posterior["between"]) * tails
     return posterior.assign(next_mean=mean, next=mean + own)
+
+
+def _checks(idata, lang) -> list[dict]:
+    status, message = checks.convergence(diagnostics(idata), reruns=int(idata.attrs.get("reruns", 0)), lang=lang)
+    return [{"name": "convergence", "status": status, "message": message}]
 
 
 def _both(about, theta, base) -> list[dict]:

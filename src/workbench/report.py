@@ -41,7 +41,8 @@ def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd
     """result.json as a plain dict: verdict, sentence, grade, effects, checks, diagnostics, counts, provenance.
 
     `inputs` has `att` and `by_project` (posterior summaries in pp, see `verdict.decide`), `needed`, the sentence on what
-    would settle an open question, and `registration` (`registration.summary`). `checks.attrs` holds `design_level` and
+    would settle an open question, `registration` (`registration.summary`) and `evidence` (`pooling.without_evidence`).
+    `checks.attrs` holds `design_level` and
     `diagnostics`, `idata.attrs` the settings of the fit and its seconds by phase (`seconds_load`, ...).
     """
     attrs, source, blocked = panel.attrs, dict(idata.attrs), bool((checks["status"] == "fail").any())
@@ -64,6 +65,7 @@ def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd
         "diagnostics": checks.attrs["diagnostics"],
         "n": _counts(panel),
         "registration": inputs.get("registration", {}),
+        "evidence": inputs.get("evidence", {}),
         "seconds": seconds,
         "provenance": {
             "data_hash": attrs["data_hash"],

@@ -1,5 +1,6 @@
 """Tables that stand beside the pictures: rounded, labelled in the reader's language, every text escaped."""
 
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +54,11 @@ def _text(value: object) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}".rstrip("0").rstrip(".").replace("-", MINUS)
 
 
+def sentence(text: str) -> HTML:
+    """A sentence that stands by itself; nothing in it is markup."""
+    return HTML(f"<p>{escape(text)}</p>" if text else "")
+
+
 def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str = "") -> str:
     """Title of a table or name of a check, and on a second line who was asked, when, how many, and a `note`."""
     _ = translator(lang).gettext
@@ -73,8 +79,20 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
         "att_by_event_time": _("Effect by waves since the start in percentage points"),
         "money": _("What it cost, and whether it was worth it"),
         "checks": _("Checks"),
+        "cards": _("Evidence cards"),
+        "forest": _("Effects of projects in percentage points, by themselves and pooled"),
+        "at base": _("The mean effect at each city's base, in percentage points"),
+        "refits": _("The mean under other priors, and without each city"),
         "parameters": _("Main parameters, logit scale"),
         "provenance": _("Provenance"),
+        "overlaps": _("Areas with more than one project at a time"),
+        "reach": _("Cost and reach"),
+        "indicators": _("Indicators by the six dimensions of Action 1"),
+        "rubric": _("The rubric of Collective Impact: what each level looks like"),
+        "steps": _("The rubric of Collective Impact: what leads from this level to the next"),
+        "profile": _("Scores by condition, 0 to 4: mean (lowest – highest)"),
+        "gaps": _("Where insecurity is high and no fall is visible"),
+        "next steps": _("The lowest conditions and their next steps"),
         "other ways": _("The same question asked in other ways, in percentage points"),
         "assumptions": _("The effect if what had to be assumed were otherwise, in percentage points"),
     }.get(name, label(name, lang=lang))
@@ -217,3 +235,60 @@ def parameters(values: dict, *, lang: str) -> pd.DataFrame:
     """Names and values, for the parameters of a run or its provenance."""
     _ = translator(lang).gettext
     return pd.DataFrame({_("name"): list(values), _("value"): [str(value) for value in values.values()]})
+
+
+def forest(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
+    """Each project's own estimate and the pooled one in pp, then the mean and a next city; `rows` of `pooling.forest`."""
+    _ = translator(lang).gettext
+    names = {"pooled_mean": _("mean of all"), "next_city": _("one project in a next city")}
+    told = _("{mean} ({low} to {high})").format
+    cell = lambda row, *keys: (
+        "" if pd.isna(row[keys[0]]) else told(**{k: points(row[key], lang) for k, key in zip(("mean", "low", "high"), keys, strict=True)})
+    )
+    records = rows.to_dict("records")
+    return pd.DataFrame(
+        {
+            _("project"): [names.get(row["kind"], row["label"]) for row in records],
+            _("its own card (90 % interval)"): [cell(row, "own", "own_lower90", "own_upper90") for row in records],
+            _("pooled (90 % interval)"): [cell(row, "mean", "lower90", "upper90") for row in records],
+            _("chance of a fall"): [_chance(row["p_fall"], lang) for row in records],
+        }
+    )
+
+
+def at_base(effects: pd.DataFrame, pool: xr.Dataset, *, lang: str) -> pd.DataFrame:
+    """The pooled mean in pp at each city's base (percent unsafe without the projects, mean over them)."""
+    _ = translator(lang).gettext
+    rows = effects[effects["estimand"] == "pooled_mean_at_base"]
+    base = pool["base_pp"].groupby("city").mean().to_series()
+    return pd.DataFrame(
+        {
+            _("city"): rows["city"],
+            _("unsafe without the projects"): [f"{number(base[city], lang)} %" for city in rows["city"]],
+            _("points"): [points(value, lang) for value in rows["mean"]],
+            _("90 % interval"): ranges(rows, "90", lang),
+        }
+    )
+
+
+def refits(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
+    """The pooled mean (logit) under each prior and without each city; `frame` of `pooling.refits`."""
+    _ = translator(lang).gettext
+    words = {"prior": _("{name} prior"), "without": _("without {name}")}
+    priors = {"sceptical": _("sceptical"), "wide": _("wide"), "flat": _("flat")}
+    what = [words[kind].format(name=priors.get(name, name)) for kind, name in zip(frame["kind"], frame["name"], strict=True)]
+    ends = zip(frame["lower90"], frame["upper90"], strict=True)
+    between = [_("{low} to {high}").format(low=number(a, lang, 2), high=number(b, lang, 2)) for a, b in ends]
+    return pd.DataFrame({_("pooled"): what, _("mean (logit)"): [number(x, lang, 2) for x in frame["mean"]], _("90 % interval"): between})
+
+
+def cards(chosen: list[dict], left_out: list[dict], *, lang: str) -> pd.DataFrame:
+    """Cards pooled and cards left out, with the reason."""
+    _ = translator(lang).gettext
+    used = [
+        [card["file"], card["city_name"], len(card["inside"]), card["made"], label(card["verdict"], lang=lang), card["grade"], _("pooled")]
+        for card in chosen
+    ]
+    rows = used + [[row["file"], "", "", "", "", "", _("left out: {reason}").format(reason=row["reason"])] for row in left_out]
+    heads = [_("card"), _("city"), _("projects"), _("made"), _("verdict there"), _("grade"), _("in this pool")]
+    return pd.DataFrame(rows, columns=heads)

@@ -30,13 +30,13 @@ PRIORS = {"sceptical": 0.17, "wide": 0.34, "flat": 10.0}
 base of 24 % unsafe and within -3 to +5 at 6-9 %; 0.34 is twice as open; 10 leaves the likelihood alone."""
 
 
-def build_model(panel, *, prior="sceptical", theta=None, rho=None, whiten=True, keep_empty=False, common_level=False):
+def build_model(panel, *, prior="sceptical", mean=None, theta=None, rho=None, whiten=True, keep_empty=False, common_level=False):
     """A PyMC model of one panel (see `workbench.panel.build_panel`).
 
     `prior` names the scale of project effects in `PRIORS`; "flat" gives every project and event time its own
     coefficient, "window" only every project's mean over the window (`theta`), event times differing from it as under
-    the sceptical prior: what an evidence card carries. `theta` (project) may come from a model around this one. The
-    mean of projects may get a prior of its own (pm.Data `mean_at`, `mean_scale`): what other cities found. `rho` fixes the shock correlation between waves one median gap apart (with fewer than four waves it
+    the sceptical prior: what an evidence card carries. `theta` (project) may come from a model around this one. `mean`,
+    a pair (location, sd), is a prior of its own for the mean of projects: what other cities found. `rho` fixes the shock correlation between waves one median gap apart (with fewer than four waves it
     cannot be learned); None gives it a Beta(2, 2). `whiten` chooses the parametrisation (see `_latent`); without it
     the model is the plain non-centred one, from which the prior can be drawn. `keep_empty` keeps cells without
     answers, so that cities of one design share a compiled function (`model_data` gives the arrays of each). `common_level` drops the free cohort levels:
@@ -48,7 +48,7 @@ def build_model(panel, *, prior="sceptical", theta=None, rho=None, whiten=True, 
     with pm.Model(coords=coords) as model:
         given = {name: pm.Data(name, value) for name, value in data.items()}
         threshold = _thresholds(coords["threshold"], data["unsafe_cut"])
-        effect = pt.tensordot(given["design"], _delta(given, prior=prior, theta=theta), axes=[[2], [0]])
+        effect = pt.tensordot(given["design"], _delta(given, prior=prior, mean=mean, theta=theta), axes=[[2], [0]])
         latent = _latent(given, effect, rho=rho, whiten=whiten)
         strata = pm.ZeroSumNormal("strata", 0.5, dims="stratum") if len(coords["stratum"]) > 1 else pt.zeros(1)
         eta = latent[given["cell_area"], given["cell_wave"]] + strata[given["cell_stratum"]]
@@ -77,7 +77,7 @@ def _thresholds(names, unsafe_cut):
     return pm.Deterministic("cut", steps - steps[int(unsafe_cut)], dims="threshold")
 
 
-def _delta(given, *, prior, theta):
+def _delta(given, *, prior, mean, theta):
     """Effects per project and event time (dim effect), on the logit; negative means fewer residents feel unsafe."""
     if prior == "flat":
         return pm.Normal("delta", 0, PRIORS["flat"], dims="effect")
@@ -89,7 +89,7 @@ def _delta(given, *, prior, theta):
         around = event - pt.dot(given["window_weight"], event)[given["effect_project"]]
         pooled = theta[given["effect_project"]] + sd_event * around
     else:
-        at, spread = pm.Data("mean_at", 0.0), pm.Data("mean_scale", PRIORS[prior])
+        at, spread = (pm.Data(*x) for x in zip(("mean_at", "mean_scale"), mean or (0.0, PRIORS[prior]), strict=True))
         mu = pm.Deterministic("mu", at + spread * pm.Normal("mu_raw", 0, 1))
         tau = pm.Deterministic("tau", scale * _half_normal("tau_raw"))
         pooled = mu + tau * pm.Normal("project_raw", 0, 1, dims="project")[given["effect_project"]] + sd_event * event
