@@ -30,40 +30,27 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
         lang=lang,
         css=Markup(tables.stylesheet()),
         result=result,
-        lead=_lead(result, panel, lang),
+        city=panel.attrs["city_name"],
+        waves=panel["wave"].to_numpy().astype(str),
+        answers=answers_told(panel, lang=lang),
+        question=_question(panel, lang),
+        unsafe=tables.categories(panel, lang=lang)[int(panel.attrs["unsafe_index"]) :],
         odds=verdict.odds(result, lang=lang),
         grade_text=_grade_text(result, lang),
         next_step=verdict.next_step(result, names=project_names(panel), lang=lang),
-        footer=f"{registration.sentence(result.get('registration', {}), lang=lang)} {_footer(result, lang)}",
+        registered=registration.sentence(result.get("registration", {}), lang=lang),
         label=partial(verdict.label, lang=lang),
-        check_label=partial(verdict.label, lang=lang),
+        number=lambda value, decimals: "?" if value is None else number(value, lang, decimals),
         **shown,
     )
 
 
-def _lead(result: dict, panel: xr.Dataset, lang: str) -> str:
-    n, waves, labels = result["n"], panel["wave"].to_numpy().astype(str), tables.categories(panel, lang=lang)
-    item, projects = ITEMS.get(panel.attrs["item"]), panel.sizes["project"]
+def _question(panel: xr.Dataset, lang: str) -> str:
+    """As it was asked where that was in `lang`, else its short form in `lang`, else what the panel says."""
+    item = ITEMS.get(panel.attrs["item"])
     asked = item.question.get(lang) if item else None
-    question = item.wording if item and item.wording_language == lang else asked or panel.attrs["question"]
-    text = translator(lang).ngettext(
-        "{city}, {projects} project in {treated} of {areas} areas, surveys {first} to {last}, {answers}. Question: "
-        "“{question}” Counted as unsafe: {unsafe}.",
-        "{city}, {projects} projects in {treated} of {areas} areas, surveys {first} to {last}, {answers}. Question: "
-        "“{question}” Counted as unsafe: {unsafe}.",
-        projects,
-    )
-    return text.format(
-        city=panel.attrs["city_name"],
-        projects=projects,
-        treated=n["treated_areas"],
-        areas=n["areas"],
-        first=waves[0],
-        last=waves[-1],
-        answers=answers_told(panel, lang=lang),
-        question=question + ("" if question.endswith(("?", ".")) else "."),
-        unsafe=", ".join(labels[int(panel.attrs["unsafe_index"]) :]),
-    )
+    text = item.wording if item and item.wording_language == lang else asked or panel.attrs["question"]
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 def window_share(panel: xr.Dataset, trends: pd.DataFrame) -> float:
@@ -162,24 +149,3 @@ def _grade_text(result: dict, lang: str) -> str:
     counts = _("Checks: {passed} passed, {warned} warn, {failed} failed, {impossible} not possible.")
     names = {"passed": "pass", "warned": "warn", "failed": "fail", "impossible": "not possible"}
     return " ".join([*said, counts.format(**{field: status.count(name) for field, name in names.items()})])
-
-
-def _footer(result: dict, lang: str) -> str:
-    _ = translator(lang).gettext
-    source, found = result["provenance"], result["diagnostics"]
-    samples = (found["ess_bulk_min"], found["ess_tail_min"])
-    say = lambda value, decimals: "?" if value is None else number(value, lang, decimals)
-    priors = {"sceptical": _("sceptical"), "wide": _("wide"), "flat": _("flat")}
-    return _(
-        "{window} Model {model}, {prior} prior, seed {seed}, data {data}…, largest R-hat {rhat}, smallest effective "
-        "sample {ess}, divergences {divergences}. Method, every check and all figures follow on the next pages."
-    ).format(
-        window=result["window"],
-        model=source["model"],
-        prior=priors.get(source["prior"], source["prior"]),
-        seed=source["seed"],
-        data=str(source["data_hash"])[:8],
-        rhat=say(found["rhat_max"], 3),
-        divergences=found["divergences"],
-        ess=say(None if None in samples else min(samples), 0),
-    )

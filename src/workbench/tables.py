@@ -32,7 +32,8 @@ def filled(name: str, *, lang: str = "en", **values: object) -> HTML:
     """The template `name` with its own sentences, marked `_("...")` there, in `lang`, and every value as text, not markup."""
     pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, trim_blocks=True)
     pages.filters["text"] = _text
-    return HTML(pages.get_template(name).render(values, lang=lang, _=translator(lang).gettext))
+    words = translator(lang)
+    return HTML(pages.get_template(name).render(values, lang=lang, _=words.gettext, ngettext=words.ngettext))
 
 
 def html(frame: pd.DataFrame, caption: str) -> HTML:
