@@ -21,6 +21,11 @@ from workbench.manifest import FILES
 from workbench.schema import STRATA, Faults, Sheet
 from workbench.sheets import read_sheet
 
+TAKEN_FROM = {  # column -> the one that stands in for it where it is empty
+    "areas": [("name", "area")],
+    "projects": [("name", "project"), ("announced", "start"), ("full", "start")],
+}
+
 
 @dataclass(frozen=True)
 class City:
@@ -74,29 +79,23 @@ def load_city(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> City:
 
 def read_folder(folder: Path) -> City:
     """Return the validated city in any folder that holds a city.toml."""
-    faults, notices = Faults(), []
+    faults = Faults()
     said = manifest.read(folder, faults=faults)
-    sheets = {
-        table: sheet
-        for table in schema.TABLES
-        if (file := manifest.file_of(said, table, folder))
-        and (sheet := read_sheet(folder, table, file, said.get(table, {}), faults=faults, notices=notices))
-    }
+    found = {table: said[table] for table in schema.TABLES if "path" in said.get(table, {})}
+    sheets = {table: read_sheet(entry.pop("path"), table, entry, faults=faults) for table, entry in found.items()}
+    sheets = {table: sheet for table, sheet in sheets.items() if sheet is not None}
     # Without one of these the other checks would only repeat the fault.
     if not {"areas", "waves"} <= set(sheets) or not {"respondents", "shares"} & set(sheets):
         faults.raise_if_any(folder.name)
-    tables = {table: schema.convert(sheet, faults=faults) for table, sheet in sheets.items()}
-    notices += [str(note) for note in said.get("notes", [])]
+    tables = {table: schema.convert(sheet) for table, sheet in sheets.items()}
+    faults.notices += [str(note) for note in said.get("notes", [])]
     if "population" not in tables and tables["areas"].get("population", pd.Series()).isna().all():
-        notices.append("areas have no population: every area counts alike in an effect")
+        faults.notices.append("areas have no population: every area counts alike in an effect")
     if "projects" not in tables:
-        notices.append("no projects: there is nothing to evaluate yet")
+        faults.notices.append("no projects: there is nothing to evaluate yet")
     if "shares" in tables:
-        n = said.get("shares", {}).get("assumed_n")
-        tables["shares"] = _complete_shares(tables["shares"], sheets["shares"], n, faults=faults, notices=notices)
-    for table, check in consistency.CHECKS.items():
-        if table in sheets:
-            notices += check(tables, sheets, faults=faults)
+        tables["shares"] = _complete_shares(tables["shares"], sheets["shares"], said["shares"].get("assumed_n"))
+    consistency.check(tables, sheets)
     faults.raise_if_any(folder.name)
     canonical = _canonical(tables)
     answers = canonical["shares"]["item"].unique() if "shares" in canonical else canonical["respondents"].columns
@@ -105,7 +104,7 @@ def read_folder(folder: Path) -> City:
         name=said["name"],
         language=said.get("language", "en"),
         simulated=said.get("simulated", False),
-        notices=tuple(dict.fromkeys(notices)),
+        notices=tuple(dict.fromkeys(faults.notices)),
         data_hash=provenance.hash_files([folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]),
         items=tuple(name for name in ITEMS if name in answers),
         weighted="weight" in tables.get("respondents", ()),
@@ -113,17 +112,16 @@ def read_folder(folder: Path) -> City:
     )
 
 
-def _complete_shares(
-    rows: pd.DataFrame, sheet: Sheet, assumed_n: object, *, faults: Faults, notices: list[str]
-) -> pd.DataFrame:
+def _complete_shares(rows: pd.DataFrame, sheet: Sheet, assumed_n: object) -> pd.DataFrame:
     """Return shares in percent with n, whether that n is assumed, and the step they are rounded to."""
+    notices = sheet.faults.notices
     if "share" not in rows and "count" not in rows:
-        faults.say(f"{sheet.file}, line 1, column 'share' is missing; allowed: share (percent) or count")
+        sheet.faults.say(f"{sheet.file}, line 1, column 'share' is missing; allowed: share (percent) or count")
         return rows.assign(share=float("nan"), n=float("nan"), assumed=False, rounding=0.0)
     if "share" not in rows:
         n = rows.groupby(["area", "wave", "item"])["count"].transform("sum")
         rows = rows.assign(share=100 * rows["count"] / n.where(n > 0), n=n.where(n > 0))
-        faults.add(sheet, "count", n[n == 0], "at least one answer in an area, wave and item")
+        sheet.refuse(n[n == 0], "at least one answer in an area, wave and item")
     blank = rows["share"].isna()
     if blank.any():
         notices.append(f"{sheet.file}: {int(blank.sum())} rows without a share were left out, their class is implied")
@@ -134,7 +132,7 @@ def _complete_shares(
     if "n" in sheet.frame:  # a number that was given and refused has its own fault already
         lacking &= sheet.frame["n"].isna()
     allowed = "a column n, or [shares] assumed_n = a number of answers for each area and wave"
-    faults.add(sheet, "n", rows.loc[lacking, "n"], allowed)
+    sheet.refuse(rows["n"][lacking], allowed)
     if (rows["n"].isna() & assumed.notna()).any():
         each = by_wave.items() if isinstance(assumed_n, dict) else ()
         number = ", ".join(f"{n:g} in {wave}" for wave, n in each) or f"{assumed_n:g}"
@@ -147,22 +145,15 @@ def _complete_shares(
 
 def _canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the tables as other rooms get them: defaults filled, waves by date, a plain row number as index."""
-    done = dict(tables)
-    areas = tables["areas"].assign(**{name: None for name in ("name", "population") if name not in tables["areas"]})
-    areas = areas.astype({"name": "str", "population": "float64"})
-    done["areas"] = areas.assign(name=areas["name"].fillna(areas["area"]))
-    if "population" in tables:
-        total = areas["area"].map(tables["population"].groupby("area")["population"].sum())
-        done["areas"]["population"] = areas["population"].fillna(total)
-    waves = schema.with_all_columns(tables["waves"], "waves").sort_values("start")
-    done["waves"] = waves.fillna(dict.fromkeys(("mode", "questionnaire_version", "note", "break_areas"), ""))
-    projects = schema.with_all_columns(tables.get("projects", pd.DataFrame()), "projects")
-    projects = projects.fillna(dict.fromkeys(("kind", "trigger", "primary_item", "assignment", "focus"), ""))
-    filled = {"name": "project", "announced": "start", "full": "start"}
-    done["projects"] = projects.assign(**{name: projects[name].fillna(projects[by]) for name, by in filled.items()})
-    for name in {"collective_impact", "indicators"} & set(tables):
-        table = schema.with_all_columns(tables[name], name)
+    done = {"projects": pd.DataFrame()} | dict(tables)
+    for name in [name for name in done if name not in ("respondents", "shares", "population")]:
+        table = schema.with_all_columns(done[name], name)
+        table = table.assign(**{column: table[column].fillna(table[by]) for column, by in TAKEN_FROM.get(name, ())})
         done[name] = table.fillna(dict.fromkeys(table.select_dtypes("str"), ""))
+    done["waves"] = done["waves"].sort_values("start")
+    if "population" in tables:
+        areas, total = done["areas"], tables["population"].groupby("area")["population"].sum()
+        done["areas"] = areas.assign(population=areas["population"].fillna(areas["area"].map(total)))
     if (rows := tables.get("respondents")) is not None:
         strata = {name: rows[name].fillna("unknown") for name in STRATA if name in rows}
         done["respondents"] = rows.assign(weight=rows.get("weight", 1.0), **strata)

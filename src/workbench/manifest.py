@@ -21,12 +21,8 @@ KINDS = {str: "a text in quotes", bool: "true or false", list: "a list [...]", d
 def _allowed_in(table: str) -> dict:
     """Return the keys of a [table] with the type of each value; a dict stands for a table of these keys."""
     codes = [*(ITEMS if table in ("respondents", "shares") else ()), *(c for c in TABLES[table] if c in RECODABLE)]
-    texts = dict.fromkeys(("file", "separator", "encoding", "decimal"), str)
-    allowed = texts | {
-        "missing": list,
-        "columns": dict.fromkeys(TABLES[table], str),
-        "codes": dict.fromkeys(codes, dict),
-    }
+    allowed = dict.fromkeys(("file", "separator", "encoding", "decimal"), str) | {"missing": list}
+    allowed |= {"columns": dict.fromkeys(TABLES[table], str), "codes": dict.fromkeys(codes, dict)}
     if table == "shares":
         allowed["assumed_n"] = (int, float, dict)
     if table == "respondents":
@@ -39,7 +35,10 @@ ALLOWED |= {table: _allowed_in(table) for table in TABLES}
 
 
 def read(folder: Path, *, faults: Faults) -> dict:
-    """Return city.toml as a dict, every key checked; raises SchemaError when it is not TOML at all."""
+    """Return city.toml as a dict, every key checked; each table that can be read has the `path` of its file.
+
+    Raises SchemaError when it is not TOML at all.
+    """
     try:
         said = tomllib.loads((folder / "city.toml").read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -52,7 +51,7 @@ def read(folder: Path, *, faults: Faults) -> dict:
     for table in TABLES:
         if table in good:
             _check_table(table, good[table], faults=faults)
-    _check_files(folder, good, faults=faults)
+    _find_files(folder, good, faults=faults)
     return good
 
 
@@ -61,11 +60,6 @@ def file_of(said: Mapping, table: str, folder: Path) -> str:
     entry = said.get(table)
     name = entry.get("file", FILES[table]) if isinstance(entry, dict) else FILES[table]
     return name if isinstance(entry, dict) or (folder / name).is_file() else ""
-
-
-def is_plain(name: str) -> bool:
-    """Is this the name of a file in the folder itself, of a length that a disk takes?"""
-    return Path(name).name == name and "\0" not in name and len(name.encode()) < 250
 
 
 def _known(where: str, entry: Mapping, allowed: Mapping, *, faults: Faults) -> dict:
@@ -116,18 +110,19 @@ def _check_table(table: str, entry: dict, *, faults: Faults) -> None:
             faults.say(f"city.toml [{table}]: assumed_n {n!r}; allowed: a number above 0, or one for each wave")
 
 
-def _check_files(folder: Path, said: Mapping, *, faults: Faults) -> None:
-    """Every needed file exists, inside the city's own folder."""
-    here = ", ".join(sorted(file.name for file in folder.iterdir() if file.is_file()))
-    for table, usual in FILES.items():
-        name = file_of(said, table, folder)
-        if not name and table in ("areas", "waves"):
-            faults.say(f"{usual}: no such file and no [{table}] in city.toml; files here: {here}")
-        elif name and not is_plain(name):
-            faults.say(f"city.toml [{table}]: file {name!r}; allowed: a file in the city's own folder")
-        elif name and not (folder / name).is_file():
-            faults.say(f"city.toml [{table}]: no file {name!r}{nearest(name, here.split(', '))}; files here: {here}")
-    given = [table for table in ("respondents", "shares") if file_of(said, table, folder)]
+def _find_files(folder: Path, said: dict, *, faults: Faults) -> None:
+    """Add the `path` of each table; every needed file must exist, inside the city's own folder."""
+    here = sorted(file.name for file in folder.iterdir() if file.is_file())
+    names = {table: name for table in FILES if (name := file_of(said, table, folder))}
+    for table in [table for table in ("areas", "waves") if table not in names]:
+        faults.say(f"{FILES[table]}: no such file and no [{table}] in city.toml; files here: {', '.join(here)}")
+    for table, name in names.items():
+        if name in here:
+            said.setdefault(table, {})["path"] = folder / name
+        else:
+            hint = f"{nearest(name, here)}; allowed: a file in the city's own folder: {', '.join(here)}"
+            faults.say(f"city.toml [{table}]: no file {name!r}{hint}")
+    given = [table for table in ("respondents", "shares") if table in names]
     if len(given) != 1:
         what = "both survey and shares" if given else "neither survey nor shares"
         faults.say(f"city.toml: {what}; allowed: either [respondents] (rows) or [shares] (published percentages)")

@@ -6,7 +6,7 @@ nothing stops at the first fault. A validation library would add only the checks
 words that a city needs, and costs half a second to import.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import SchemaError, nearest
-from workbench.items import ITEMS
+from workbench.items import ITEMS, Item
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,28 @@ class Column:
     kind: str = "text"  # text | number | date | flag
     allowed: str = "any text"
     holds: Callable[[pd.Series], pd.Series] | None = None  # for numbers: which of them are allowed
-    required: bool = False  # the heading must exist and every row must have a value
+    heading: bool = False  # the file must have this column
+    filled: bool = False  # and, where it has, every row must have a value
     among: tuple[str, ...] = ()
 
 
-def _one_of(names, *, required=False) -> Column:
-    return Column(allowed=(" or " if len(names) < 4 else ", ").join(names), among=tuple(names), required=required)
+def _one_of(names, **needs) -> Column:
+    return Column(allowed=", ".join(names), among=tuple(names), **needs)
 
 
-TEXT, KEY = Column(), Column(allowed="a value in every row", required=True)
-DATE = Column("date", "a date written YYYY-MM-DD")
-DAY = replace(DATE, required=True)
+NEEDED = {"heading": True, "filled": True}
+TEXT, KEY = Column(), Column(allowed="a value in every row", **NEEDED)
+DATE = Column("date", "a date written YYYY-MM-DD (1900 to 2099)")
+DAY = replace(DATE, **NEEDED)
 PAST_ZERO = Column("number", "a number above 0", lambda x: x > 0)
-WEIGHT = replace(PAST_ZERO, required=True)
+WEIGHT = replace(PAST_ZERO, filled=True)
 COUNT = Column("number", "a number from 0 up", lambda x: x >= 0)
-RESIDENTS = replace(COUNT, required=True)
+RESIDENTS = replace(COUNT, **NEEDED)
 PERCENT = Column("number", "a number from 0 to 100", lambda x: x.between(0, 100))
-VALUE = Column("number", "a number", np.isfinite, required=True)
-SCORE = Column("number", 'a whole number from 0 to 4, or empty for "don\'t know"', lambda x: x.isin(range(5)))
+VALUE = Column("number", "a number", np.isfinite, **NEEDED)
+SCORE = Column(
+    "number", 'a whole number from 0 to 4, or empty for "don\'t know"', lambda x: x.isin(range(5)), heading=True
+)
 FLAG = Column("flag", "true or false")
 STRATA = ("sex", "age_band", "education")
 # Focus areas of IcARUS; conditions of Collective Impact (Kania and Kramer 2011); dimensions of the self-assessment
@@ -69,20 +73,19 @@ TABLES: dict[str, dict[str, Column]] = {
         "respondent": KEY, "area": KEY, "wave": KEY, "weight": WEIGHT, **dict.fromkeys((*STRATA, *ITEMS), TEXT),
     },
     "shares": {
-        "area": KEY, "wave": KEY, "item": _one_of(ITEMS, required=True), "category": KEY, "share": PERCENT,
+        "area": KEY, "wave": KEY, "item": _one_of(ITEMS, **NEEDED), "category": KEY, "share": PERCENT,
         "count": COUNT, "n": PAST_ZERO,
     },
     "population": {"area": KEY, **dict.fromkeys(STRATA, TEXT), "population": RESIDENTS},
     "collective_impact": {
-        "project": KEY, "date": DAY, "rater": KEY, "condition": _one_of(CONDITIONS, required=True), "score": SCORE,
+        "project": KEY, "date": DAY, "rater": KEY, "condition": _one_of(CONDITIONS, **NEEDED), "score": SCORE,
         "evidence": TEXT,
     },
     "indicators": {
-        "dimension": _one_of(DIMENSIONS, required=True), "indicator": KEY, "area": TEXT, "date": DAY, "value": VALUE,
+        "dimension": _one_of(DIMENSIONS, **NEEDED), "indicator": KEY, "area": TEXT, "date": DAY, "value": VALUE,
         "unit": TEXT, "source": TEXT,
     },
 }  # fmt: skip
-MAY_BE_ABSENT = {"weight"}  # no such column is fine; a gap in it is not
 UNIQUE = {
     "areas": ["area"],
     "waves": ["wave"],
@@ -95,6 +98,11 @@ UNIQUE = {
 }
 DTYPES = {"text": "str", "number": "float64", "date": "datetime64[us]", "flag": "bool"}
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+COMMON_MISTAKES = {  # by kind, and for numbers by what the file has as decimal mark: what it looks like, what to say of it
+    "date": (r"\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}", "day and month cannot be told apart here"),
+    "number.": (r"[+-]?\d*,\d+", 'this is a decimal comma: write a point, or decimal = "," under [{table}]'),
+    "number,": (r".*\..*", "a decimal comma and no other mark, as city.toml declares"),
+}
 SHOWN = 3
 
 
@@ -105,30 +113,38 @@ class Sheet:
     table: str
     file: str
     frame: pd.DataFrame
+    faults: "Faults"
     own: dict[str, str] = field(default_factory=dict)  # canonical name -> the city's own heading
     decimal: str = "."
     codes: dict[str, dict[str, str]] = field(default_factory=dict)  # column -> {their code: our label}
 
-    def heading(self, column: str) -> str:
-        """Return how a message should name the column: as the city knows it."""
-        own = self.own.get(column, column)
-        return f"column {own!r}" + (f" ({column})" if own != column else "")
+    def refuse(self, bad: pd.Series, allowed: str) -> None:
+        """Add values of the column `bad.name` (file line -> value) as one fault; nothing happens when there are none."""
+        if len(bad):
+            own = self.own.get(bad.name, bad.name)  # the city's heading, then ours
+            column = f"column {own!r}" + (f" ({bad.name})" if own != bad.name else "")
+            self.faults.say(f"{self.file}, {lines_of(bad.index)}, {column}: {shown(bad)}; allowed: {allowed}")
+
+    def refuse_unknown(self, values: pd.Series, known: Iterable, *, most: int = 99, more: str = "") -> pd.Series:
+        """Refuse the values that are none of `known`, with the nearest name; return the others, those missing too."""
+        names = list(dict.fromkeys(known))
+        bad = values[values.notna() & ~values.isin(names)]
+        if len(bad):
+            some = f", ... ({len(names)} in all)" if len(names) > most else ""
+            self.refuse(bad, ", ".join(names[:most]) + some + nearest(bad.iloc[0], names) + more)
+        return values.drop(bad.index) if len(bad) else values
 
 
+@dataclass
 class Faults:
-    """Every fault found in one pass, one line each: file, lines, column, values, what was allowed."""
+    """What is found in a city's files in one pass: faults, one line each, and notices, which a reader must know."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
+    lines: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Add a fault that belongs to a whole file or table."""
         self.lines.append(text)
-
-    def add(self, sheet: Sheet, column: str, bad: pd.Series, allowed: str) -> None:
-        """Add the values of `bad` (file line -> value) as one fault; nothing happens when there are none."""
-        if len(bad):
-            self.say(f"{sheet.file}, {lines_of(bad.index)}, {sheet.heading(column)}: {shown(bad)}; allowed: {allowed}")
 
     def raise_if_any(self, city: str) -> None:
         """Raise SchemaError with all faults, one per line."""
@@ -155,19 +171,19 @@ def _shown(value: object) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}...")
 
 
-def convert(sheet: Sheet, *, faults: Faults) -> pd.DataFrame:
+def convert(sheet: Sheet) -> pd.DataFrame:
     """Return the table with typed canonical columns in the contract's order, faulty values as missing.
 
     Optional columns that the file lacks are absent, except that a table always has its required ones: their
     absence is a fault, and later checks need not ask again.
     """
-    frame, done = sheet.frame, {}
-    for name, column in TABLES[sheet.table].items():
+    frame, done, columns = sheet.frame, {}, TABLES[sheet.table]
+    for name, column in columns.items():
         if name in frame:
-            done[name] = _convert_column(sheet, name, column, faults=faults)
-        elif column.required and name not in MAY_BE_ABSENT:
+            done[name] = _convert_column(sheet, frame[name], column)
+        elif column.heading:
             headings = [sheet.own.get(heading, heading) for heading in frame.columns]
-            faults.say(
+            sheet.faults.say(
                 f"{sheet.file}, line 1, column {name!r} is missing{nearest(name, headings)}; allowed: a heading {name}, or "
                 f"[{sheet.table}.columns] {name} = one of {', '.join(map(repr, headings[:20]))}"
             )
@@ -178,9 +194,10 @@ def convert(sheet: Sheet, *, faults: Faults) -> pd.DataFrame:
             known = ITEMS[item].codes | sheet.codes.get(item, {})
             table["category"] = table["category"].mask(table["item"].eq(item), _recode(table["category"], known))
     keys = [name for name in UNIQUE[sheet.table] if name in table]
-    needed = [name for name in keys if TABLES[sheet.table][name].required]
+    needed = [name for name in keys if columns[name].filled]
     doubled = table.loc[table.duplicated(keys) & table[needed].notna().all(axis=1), keys]
-    faults.add(sheet, keys[0], doubled.astype(str).fillna("").agg(", ".join, axis=1), f"each {' and '.join(keys)} once")
+    told = [", ".join(row) for row in doubled.astype(str).fillna("").to_numpy()]
+    sheet.refuse(pd.Series(told, index=doubled.index, name=keys[0]), f"each {' and '.join(keys)} once")
     return table
 
 
@@ -191,19 +208,31 @@ def with_all_columns(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.assign(**flags).reindex(columns=list(columns)).astype({k: DTYPES[c.kind] for k, c in columns.items()})
 
 
-def _convert_column(sheet: Sheet, name: str, column: Column, *, faults: Faults) -> pd.Series:
-    text = sheet.frame[name]
-    if column.required:
-        faults.add(sheet, name, text[text.isna()], column.allowed)
-    if name in ITEMS:
-        return _convert_answers(sheet, name, text, faults=faults)
-    text = _recode(text, sheet.codes.get(name, {}))
+def _convert_column(sheet: Sheet, text: pd.Series, column: Column) -> pd.Series:
+    """Return a column as what it holds; an answer that is not known is a fault, never a missing one."""
+    own = sheet.codes.get(text.name, {})
+    if column.filled:
+        sheet.refuse(text[text.isna()], column.allowed)
+    if text.name in ITEMS:
+        known = _answers(ITEMS[text.name], own)
+        sheet.refuse_unknown(text, known)
+        return text.map(known).astype("str")
+    text = _recode(text, own)
     if column.among:
-        bad = text[text.notna() & ~text.isin(column.among)]
-        faults.add(sheet, name, bad, column.allowed + (nearest(bad.iloc[0], column.among) if len(bad) else ""))
-        return text.mask(text.index.isin(bad.index))
-    convert = {"number": _convert_numbers, "date": _convert_dates, "flag": _convert_flags}.get(column.kind)
-    return convert(sheet, name, text, column, faults=faults) if convert else text
+        return sheet.refuse_unknown(text, column.among).reindex(text.index)
+    if column.kind == "text":
+        return text
+    values = _read(text, column.kind, decimal=sheet.decimal)
+    wrong = text[text.notna() & values.isna()]
+    pattern, why = COMMON_MISTAKES.get(column.kind.replace("number", f"number{sheet.decimal}"), ("", ""))
+    mistaken = wrong.str.fullmatch(pattern).astype(bool)
+    sheet.refuse(wrong[mistaken], f"{column.allowed}; {why.format(table=sheet.table)}")
+    sheet.refuse(wrong[~mistaken], column.allowed)
+    if column.holds:
+        outside = values.notna() & ~column.holds(values)
+        sheet.refuse(text[outside], column.allowed)
+        values = values.mask(outside)
+    return values.eq(True) if column.kind == "flag" else values
 
 
 def _recode(text: pd.Series, codes: dict[str, str]) -> pd.Series:
@@ -211,46 +240,21 @@ def _recode(text: pd.Series, codes: dict[str, str]) -> pd.Series:
     return text.map(codes).astype("str").fillna(text) if codes else text
 
 
-def _convert_answers(sheet: Sheet, name: str, text: pd.Series, *, faults: Faults) -> pd.Series:
-    """Turn answer codes into the item's categories; an unknown code is a fault, never a missing answer."""
-    item, own = ITEMS[name], sheet.codes.get(name, {})
+def _answers(item: Item, own: dict[str, str]) -> dict[str, str | None]:
+    """Return code -> category, the city's own codes first; None for no answer and for answers off the scale."""
     known = dict(zip(item.categories, item.categories, strict=True)) | item.codes | own
     known |= dict.fromkeys(code for code in (*item.missing, *item.off_scale) if code not in own)
-    known |= {code: None for code, label in known.items() if label in item.off_scale}
-    bad = text[text.notna() & ~text.isin(list(known))]
-    faults.add(sheet, name, bad, ", ".join(known) + (nearest(bad.iloc[0], known) if len(bad) else ""))
-    return text.map(known).astype("str")
+    return known | {code: None for code, label in known.items() if label in item.off_scale}
 
 
-def _convert_numbers(sheet: Sheet, name: str, text: pd.Series, column: Column, *, faults: Faults) -> pd.Series:
-    plain = text
-    if sheet.decimal == ",":
-        dotted = text.str.contains(".", regex=False, na=False)
-        faults.add(sheet, name, text[dotted], "a number with a decimal comma and no other mark, as city.toml declares")
-        plain = text.mask(dotted).str.replace(",", ".", regex=False)
-    values = pd.to_numeric(plain, errors="coerce").astype("float64")
-    values = values.where(np.isfinite(values))
-    wrong = plain[plain.notna() & values.isna()]
-    comma = wrong.str.fullmatch(r"[+-]?\d*,\d+").astype(bool)
-    hint = f'{column.allowed}; this is a decimal comma: write a point, or decimal = "," under [{sheet.table}]'
-    faults.add(sheet, name, wrong[comma], hint)
-    faults.add(sheet, name, wrong[~comma], column.allowed)
-    outside = values.notna() & ~column.holds(values)
-    faults.add(sheet, name, text[outside], column.allowed)
-    return values.mask(outside)
-
-
-def _convert_dates(sheet: Sheet, name: str, text: pd.Series, column: Column, *, faults: Faults) -> pd.Series:
-    iso = text.where(text.str.fullmatch(r"(19|20)\d\d-\d\d-\d\d", na=False))
-    values = pd.to_datetime(iso, format="%Y-%m-%d", errors="coerce").astype("datetime64[us]")
-    wrong = text[text.notna() & values.isna()]
-    mixed = wrong.str.fullmatch(r"\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}").astype(bool)
-    faults.add(sheet, name, wrong[mixed], f"{column.allowed}; day and month cannot be told apart here")
-    faults.add(sheet, name, wrong[~mixed], f"{column.allowed}, between 1900 and 2099")
-    return values
-
-
-def _convert_flags(sheet: Sheet, name: str, text: pd.Series, column: Column, *, faults: Faults) -> pd.Series:
-    values = text.str.lower().map(FLAGS)
-    faults.add(sheet, name, text[text.notna() & values.isna()], column.allowed)
-    return values.eq(True)
+def _read(text: pd.Series, kind: str, *, decimal: str) -> pd.Series:
+    """Return numbers, dates or flags, missing where the text is none."""
+    if kind == "flag":
+        return text.str.lower().map(FLAGS)
+    if kind == "date":
+        iso = text.where(text.str.fullmatch(r"(19|20)\d\d-\d\d-\d\d", na=False))
+        return pd.to_datetime(iso, format="%Y-%m-%d", errors="coerce").astype(DTYPES[kind])
+    if decimal == ",":
+        text = text.mask(text.str.contains(".", regex=False, na=False)).str.replace(",", ".", regex=False)
+    values = pd.to_numeric(text, errors="coerce").astype(DTYPES[kind])
+    return values.where(np.isfinite(values))

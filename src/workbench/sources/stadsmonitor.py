@@ -15,7 +15,6 @@ from pathlib import Path
 import pandas as pd
 
 from workbench import cities
-from workbench.errors import nearest
 from workbench.schema import Faults, Sheet, lines_of
 
 CLASSES = {
@@ -131,9 +130,8 @@ def _read_panel(file: str, raw: pd.DataFrame, *, faults: Faults) -> pd.DataFrame
     footer = raw[0].astype(str).str.startswith(FOOTER).cummax()
     rows = raw[~footer & (raw != "").any(axis=1)].iloc[1:]
     name = rows[2].astype(str).str.strip()
-    for one, bad in rows.loc[~name.isin(ITEM_BY_NAME), 2].groupby(name, sort=False):
-        allowed = ", ".join(ITEM_BY_NAME) + nearest(one, ITEM_BY_NAME)
-        faults.add(Sheet("shares", file, rows), "Item", bad, allowed)
+    for _one, same in name.rename("Item").groupby(name, sort=False):
+        Sheet("shares", file, rows, faults).refuse_unknown(same, ITEM_BY_NAME)
     rows = rows[name.isin(ITEM_BY_NAME)]
     year = rows[3].map(lambda cell: str(getattr(cell, "year", cell)))
     shares = rows[[5, 6, 7]].replace("", 0.0)  # a blank is a zero
@@ -162,9 +160,9 @@ def _read_long(file: str, raw: pd.DataFrame, *, faults: Faults) -> pd.DataFrame 
         wanted = "; ".join(f"{sheet} {name}" for sheet, name in ITEM_BY_SHEET)
         faults.say(f"{file}, column 'source_sheet': no survey item that we know; allowed: {wanted}")
         return None
-    sheet = Sheet("shares", file, rows)
-    faults.add(sheet, "pct", rows.loc[~rows["share"].between(0, 100), "pct"], "a percentage from 0 to 100")
-    faults.add(sheet, "jaar", rows.loc[rows["jaar"] != "2023", "jaar"], "2023")
+    sheet = Sheet("shares", file, rows, faults)
+    sheet.refuse(rows["pct"][~rows["share"].between(0, 100)], "a percentage from 0 to 100")
+    sheet.refuse(rows["jaar"][rows["jaar"] != "2023"], "2023")
     return rows.assign(area=rows["gemeente"].str.strip(), wave=rows["jaar"], category="often-always")
 
 
