@@ -1,5 +1,6 @@
 """Collective Impact: what raters said, how far they agree, and where it is thin, counted by hand."""
 
+import json
 import tomllib
 from itertools import product
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import small_panel
 from workbench import collective
 from workbench.errors import ParameterError
 from workbench.language import languages
+from workbench.runs import run_notebook
 from workbench.schema import CONDITIONS
 
 AGENDA, MEASURE, ACTIVITIES, TALK, BACKBONE = CONDITIONS
@@ -228,3 +230,33 @@ def test_conditions_that_tie_for_second_place_all_have_their_step_and_the_highes
 def test_the_rubric_file_holds_nothing_but_the_conditions_of_the_contract():
     file = collective.Path(collective.__file__).parent / "collective.toml"
     assert tuple(tomllib.loads(file.read_text(encoding="utf-8"))) == CONDITIONS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", ["00-map-projects", "08-collective-impact"])
+def test_its_notebook_says_what_is_missing_in_a_city_that_has_no_projects(
+    notebook, city_files, write_city_files, tmp_path
+):
+    bare = {name: text for name, text in city_files.items() if name != "projects.csv"}
+    bare["city.toml"] = bare["city.toml"].split("[projects]")[0]
+    given = {"city": "town", "raw": str(write_city_files(bare))}
+    status = run_notebook(f"notebooks/{notebook}.ipynb", given, out=tmp_path / "out")
+    assert (status["state"], status["reason"]) == ("done", "")
+    said = {"00-map-projects": "No project to show.", "08-collective-impact": "No scores yet."}
+    assert said[notebook] in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_notebook_lays_scores_beside_the_result_of_an_evaluation(tmp_path):
+    verdicts = {"street-hosts": "cannot tell", "kitchens": "probable fall"}
+    att = {"mean": -0.5, "lower90": -2.0, "upper90": 1.0}
+    by_project = {project: att | {"verdict": verdict} for project, verdict in verdicts.items()}
+    made = {"city": "demo", "item": "unsafe_neighbourhood", "unsafe_from": "sometimes", "by_project": by_project}
+    (tmp_path / "result.json").write_text(json.dumps(made), encoding="utf-8")
+    given = {"city": "demo", "run": str(tmp_path), "threshold": 1}
+    status = run_notebook("notebooks/08-collective-impact.ipynb", given, out=tmp_path / "out")
+    assert (status["state"], status["reason"]) == ("done", "") and str(tmp_path) not in json.dumps(status)
+    found = pd.read_csv(tmp_path / "out" / "gaps.csv").set_index("project")["gap"]
+    assert found.to_dict() == {"street-hosts": True, "kitchens": False}
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert collective.rubric("en")["step"].iloc[0] in page, "street hosts stand at 0 in the common agenda"

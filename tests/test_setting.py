@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import written_by_hand as hand
 
-from workbench import setting, tables
+from workbench import collective, setting, tables
 from workbench.language import month
 
 
@@ -92,3 +92,56 @@ def test_areas_are_listed_project_areas_first_and_then_the_least_safe():
 
 def test_notices_are_text_and_no_notice_leaves_nothing():
     assert "&lt;b&gt;" in setting.notices(["<b>"], lang="en").data and setting.notices([], lang="en").data == ""
+
+
+def rated():
+    """Meet: agenda 1 and 4, communication 2 twice, backbone once 0; walk: never scored."""
+    rows = [("ann", "common-agenda", 1), ("bob", "common-agenda", 4), ("ann", "continuous-communication", 2)]
+    rows += [("bob", "continuous-communication", 2), ("ann", "backbone", 0), ("bob", "backbone", np.nan)]
+    table = pd.DataFrame(rows, columns=["rater", "condition", "score"])
+    return table.assign(project="meet", date=pd.Timestamp(2021, 5, 1))
+
+
+def test_scores_are_shown_with_their_range_where_two_rated_and_the_weakest_link_by_name():
+    table = setting.scores(collective.profile(rated()), names={"meet": "Meeting house"}, lang="en")
+    shown = ["Meeting house", "2.5 (1 – 4)", "not rated", "not rated", "2 (2 – 2)", "0", "backbone support"]
+    assert table.to_numpy().tolist() == [shown]
+
+
+def test_both_tables_of_the_rubric_have_one_column_per_condition_in_the_order_of_the_contract():
+    levels, steps = setting.rubric(lang="en"), setting.rubric(lang="en", steps=True)
+    assert list(levels["level"]) == [0, 1, 2, 3, 4] and list(steps["level"]) == [0, 1, 2, 3]
+    heads = ["level", *collective.rubric("en")["name"].unique()]
+    assert list(levels) == list(steps) == heads and steps.ne("").all().all()
+
+
+def test_agreement_of_few_pairs_is_told_without_a_kappa_and_late_ratings_are_counted():
+    scores = rated()
+    told = setting.rating(scores, collective.profile(scores), lang="en")
+    assert "2, of which 50 % the same and 50 % at most a step apart" in told and "too few pairs" in told
+    assert "off by 1.50 of a step" in told, "squares 2 x 1.5^2 over one degree of freedom in each of two cells"
+    late = collective.profile(scores, seen={"meet": pd.Timestamp(2021, 4, 30)})
+    assert "after outcomes were in (*): 5." in setting.rating(scores, late, lang="en") and "(*)" not in told
+    alone = scores[scores["rater"] == "ann"]
+    assert setting.rating(alone, collective.profile(alone), lang="en").startswith("Nothing was rated by two people")
+
+
+def test_a_gap_of_a_project_without_scores_asks_for_them():
+    found = pd.DataFrame({"project": ["meet", "walk", "club"], "gap": [True, True, False]})
+    names = {"meet": "Meeting house", "walk": "Walks", "club": "Club"}
+    table = setting.next_steps(collective.profile(rated()), found, names=names, lang="en")
+    assert table["project"].tolist() == ["Meeting house"] * 2 + ["Walks"]
+    assert table["condition"].tolist()[:2] == ["backbone support", "continuous communication"]
+    assert table["next step"].iloc[-1] == "No scores yet: have two people score it by the rubric."
+
+
+def test_the_gap_report_shows_what_a_gap_is_made_of():
+    numbers = {"unsafe": [30.04], "held_against": [17.5], "mean": [-0.5], "lower90": [-2.0], "upper90": [1.0]}
+    found = pd.DataFrame(numbers).assign(project="meet", verdict="cannot tell", gap=True)
+    shown = setting.gaps(found, names={"meet": "Meeting house"}, lang="en").iloc[0].tolist()
+    assert shown == ["Meeting house", "30.0 %", "17.5 %", "cannot tell: −0.5 (−2.0 to +1.0)", "yes"]
+
+
+def test_a_city_without_scores_is_told_how_to_add_them():
+    text = setting.unscored(rated().iloc[:0], lang="nl")
+    assert "collective_impact.csv" in text and "backbone" in text and setting.unscored(rated(), lang="nl") == ""

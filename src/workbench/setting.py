@@ -9,10 +9,13 @@ import xarray as xr
 from IPython.display import HTML
 from matplotlib.axes import Axes
 
+from workbench import collective
 from workbench.figures import INK
+from workbench.figures_evidence import rated
 from workbench.items import ITEMS
-from workbench.language import month, number, short, translator
-from workbench.tables import categories, parameters
+from workbench.language import month, number, points, short, translator
+from workbench.schema import CONDITIONS
+from workbench.tables import categories, parameters, ranges
 
 GRID_ROWS = 40
 
@@ -155,6 +158,86 @@ def notices(texts: list[str], *, lang: str) -> HTML:
     head = translator(lang).gettext("Noticed and assumed, in the words of the files and their reader:")
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return HTML(f'<div class="notices"><p><b>{escape(head)}</b></p><ul>{items}</ul></div>' if items else "")
+
+
+def unscored(scores: pd.DataFrame, *, lang: str) -> str:
+    """How to add scores of Collective Impact where a city has none; "" where it has some."""
+    _ = translator(lang).gettext
+    text = _(
+        "No scores yet. Two people score each project by the rubric below; put one row per project, date, rater and condition "
+        "({conditions}) into collective_impact.csv, with a score of 0 to 4, or empty for “don’t know”."
+    )
+    return "" if len(scores) else text.format(conditions=", ".join(CONDITIONS))
+
+
+def rubric(*, lang: str, steps: bool = False) -> pd.DataFrame:
+    """What each level of each condition of Collective Impact looks like, or the steps that lead to the next level."""
+    table = collective.rubric(lang)
+    wide = table.pivot(index="level", columns="name", values="step" if steps else "text")[table["name"].unique()]
+    wide = wide.reset_index(names=translator(lang).gettext("level"))
+    return wide.iloc[:-1] if steps else wide
+
+
+def scores(profile: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
+    """One row per project: mean of each condition with the range between raters, and the weakest link; no sum."""
+    _ = translator(lang).gettext
+    heads = collective.rubric(lang).drop_duplicates("condition").set_index("condition")["name"]
+    ends = profile[["lowest", "highest"]].fillna(0).astype(int).astype(str).agg(" – ".join, axis=1)
+    cells = pd.Series([rated(row, lang=lang) for row in profile.to_dict("records")], profile.index)
+    made = profile.assign(cell=cells + (" (" + ends + ")").where(profile["ratings"] > 1, ""))
+    wide = made.pivot(index="project", columns="condition", values="cell").loc[profile["project"].unique(), heads.index]
+    weakest = profile[profile["weakest"]].groupby("project")["condition"].agg(lambda each: ", ".join(heads[each]))
+    wide = wide.rename(columns=heads).assign(**{_("weakest link"): weakest}).reset_index(names=_("project"))
+    return wide.assign(**{_("project"): wide[_("project")].map(names)})
+
+
+def rating(table: pd.DataFrame, profile: pd.DataFrame, *, lang: str) -> str:
+    """How far raters agree, how far off a single rating is, and how many came late; `table` is City.collective_impact."""
+    _ = translator(lang).gettext
+    found, sd = collective.agreement(table), number(collective.rating_sd(table), lang, 2)
+    same, near = (number(100 * np.nan_to_num(found[name]), lang, 0) for name in ("equal", "within_one"))
+    kappa = _("too few pairs") if np.isnan(found["kappa"]) else number(found["kappa"], lang, 2)
+    text = _(
+        "Pairs of ratings of the same project and condition: {n}, of which {same} % the same and {near} % at most a step "
+        "apart (quadratic-weighted kappa, 1 = full agreement, 0 = chance: {kappa})."
+    ).format(n=found["pairs"], same=same, near=near, kappa=kappa)
+    if not found["pairs"]:
+        text = _("Nothing was rated by two people, so nobody knows how far raters agree.")
+    text += " " + _("A single rating is taken to be off by {sd} of a step (standard deviation).").format(sd=sd)
+    late = _("Ratings given after outcomes were in (*): {n}. Who knows the outcome may score by it.")
+    return f"{text} {late.format(n=profile['late'].sum())}" if profile["late"].any() else text
+
+
+def gaps(found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
+    """What `collective.gaps` found: how unsafe residents feel now, and whether an effect is visible."""
+    _ = translator(lang).gettext
+    share = lambda name: [f"{number(value, lang)} %" for value in found[name]]
+    effects = zip(map(_, found["verdict"]), found["mean"], ranges(found, "90", lang), strict=True)
+    return pd.DataFrame({
+        _("project"): found["project"].map(names), _("residents feeling unsafe, last two waves"): share("unsafe"),
+        _("held against"): share("held_against"),
+        _("effect found, points (90 % interval)"): [f"{verdict}: {points(mean, lang)} ({ends})" for verdict, mean, ends in effects],
+        _("gap"): [_("yes") if gap else _("no") for gap in found["gap"]],
+    })  # fmt: skip
+
+
+def next_steps(profile: pd.DataFrame, found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
+    """The lowest conditions of each project with a gap; a project without scores is told to get some."""
+    _ = translator(lang).gettext
+    asked = found.loc[found["gap"], "project"]
+    steps = collective.next_steps(profile, asked, lang=lang).assign(
+        mean=lambda rows: [short(x, lang) for x in rows["mean"]]
+    )
+    rows = asked.to_frame().merge(steps, how="left").assign(project=lambda rows: rows["project"].map(names))
+    rows["step"] = rows["step"].fillna(_("No scores yet: have two people score it by the rubric."))
+    heads = {
+        "project": _("project"),
+        "name": _("condition"),
+        "mean": _("score"),
+        "text": _("where it stands"),
+        "step": _("next step"),
+    }
+    return rows[list(heads)].rename(columns=heads)
 
 
 def answers_by_area(place: object, *, lang: str) -> pd.DataFrame:

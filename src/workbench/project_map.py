@@ -1,0 +1,185 @@
+"""The map of projects: what runs where and when, what it costs and reaches, and what the city measures.
+
+The first step of Action 5. Indicators follow the six dimensions of Action 1 (indicators.toml says where from).
+"""
+
+import tomllib
+from pathlib import Path
+from textwrap import wrap
+
+import matplotlib.dates as mdates
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from workbench.figures import BLUE, INK, ORANGE, PALE_BLUE, PALE_GREY, RULE
+from workbench.items import ITEMS
+from workbench.language import month, number, short, translator
+
+
+def focus_names(lang) -> dict[str, str]:
+    """The four focus areas of IcARUS in `lang`, and "" for a project that names none."""
+    _ = translator(lang).gettext
+    return {
+        "juvenile-delinquency": _("juvenile delinquency"),
+        "radicalisation": _("radicalisation"),
+        "organised-crime": _("trafficking and organised crime"),
+        "public-space": _("public space"),
+        "": _("no focus named"),
+    }
+
+
+def runs(place, *, focus="") -> pd.DataFrame:
+    """A city's rows of projects, of one focus area or all, those that start first on top; `area_name` added."""
+    rows = place.projects[place.projects["focus"].eq(focus) | (focus == "")]
+    first = rows.groupby("project")["start"].transform("min")
+    rows = rows.assign(area_name=rows["area"].map(place.areas.set_index("area")["name"]), first=first)
+    return rows.sort_values(["first", "project", "start", "area"]).reset_index(drop=True)
+
+
+def nothing(rows, *, lang) -> str:
+    """What to do where there are no projects to show; "" where there are."""
+    _ = translator(lang).gettext
+    text = _("No project to show. Add one row per project and area to projects.csv, with its focus where it has one.")
+    return "" if len(rows) else text
+
+
+def overlaps(place, *, focus="") -> pd.DataFrame:
+    """Pairs of projects that run in one area at the same time: `area`, both names, `begin`, `end` (NaT = still).
+
+    With a `focus` one of the two has it: the other one matters as much for what can be told apart.
+    """
+    rows = place.projects[["area", "project", "name", "start", "stop", "focus"]]
+    both = rows.merge(rows, on="area", suffixes=("", "_other")).query("project < project_other")
+    both["begin"], both["end"] = both[["start", "start_other"]].max(axis=1), both[["stop", "stop_other"]].min(axis=1)
+    asked = both["focus"].eq(focus) | both["focus_other"].eq(focus) | (focus == "")
+    return both[asked & ~(both["end"] <= both["begin"])].sort_values(["area", "begin"]).reset_index(drop=True)
+
+
+def overlap_table(pairs, place, *, lang) -> pd.DataFrame:
+    """`overlaps` for readers."""
+    _ = translator(lang).gettext
+    names, ends = (
+        place.areas.set_index("area")["name"],
+        [month(end, lang) or _("still running") for end in pairs["end"]],
+    )
+    begins = [month(begin, lang) for begin in pairs["begin"]]
+    columns = [pairs["area"].map(names), pairs["name"], pairs["name_other"], begins, ends]
+    return pd.DataFrame(dict(zip((_("area"), _("project"), _("and"), _("from"), _("to")), columns, strict=True)))
+
+
+def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
+    """A bar per project and area: announced grey, starting pale, running in full blue, hatched where two run at a time.
+
+    Orange columns are survey waves. `rows` of `runs` (the first 40 are drawn), `pairs` of `overlaps`.
+    """
+    _ = translator(lang).gettext
+    shown, day, said = rows.head(40), mdates.date2num, []
+    last = max(waves["end"].max(), rows[["full", "stop"]].max().max()) + pd.Timedelta(days=60)
+    ax.figure.set_size_inches(10, 0.3 * len(shown) + 1.9)
+    bar = lambda y, begin, end, **look: ax.barh(y, day(end) - day(begin), left=day(begin), height=0.62, **look)
+    for y, row in zip(-shown.index, shown.fillna({"stop": last}).to_dict("records"), strict=True):
+        bar(y, row["announced"], row["start"], color=PALE_GREY, zorder=2)
+        bar(y, row["start"], row["full"], color=PALE_BLUE, zorder=2)
+        bar(y, row["full"], row["stop"], color=BLUE, zorder=2)
+        ax.plot(day(last), y, ">" * (row["stop"] == last), color=BLUE, ms=9, zorder=3)
+        own = pairs["area"].eq(row["area"]) & pairs[["project", "project_other"]].eq(row["project"]).any(axis=1)
+        for begin, end in pairs[own].fillna({"end": last})[["begin", "end"]].to_numpy():
+            bar(y, begin, end, color="none", edgecolor="white", hatch="////", lw=0, zorder=4)
+    for wave in waves.to_dict("records"):
+        ax.axvspan(day(wave["start"]), day(wave["end"]), color=ORANGE, alpha=0.25, lw=0, zorder=1)
+        ax.text(day(wave["start"]), 0.7, wave["wave"], va="bottom", color=ORANGE)
+    ax.text(-0.01, 0.7, _("survey waves"), transform=ax.get_yaxis_transform(), ha="right", va="bottom", color=ORANGE)
+    for _project, group in shown.groupby("project", sort=False):
+        name, until = group["name"].iloc[0], month(group["stop"].max(skipna=False), lang) or _("still running")
+        style = {"transform": ax.get_yaxis_transform(), "va": "top", "color": BLUE, "weight": "bold"}
+        ax.text(1.02, 0.4 - group.index[0], "\n".join(wrap(name, 24)), **style)
+        ax.axhline(0.5 - group.index[0], color=RULE, lw=0.8)
+        said.append(f"{name} ({len(group)}): {month(group['start'].min(), lang)} – {until}")
+    ax.set_yticks(-shown.index, shown["area_name"])
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.set(ylim=(0.4 - len(shown), 1.8), xlim=(None, day(last) + 30))
+    ax.set_xlabel(_("grey: announced; pale: starting; blue: running; hatched: two at a time; arrow: still running"))
+    ax.xaxis.set_major_locator(mdates.YearLocator())
+    ax.xaxis.set_major_formatter(mdates.DateFormatter("%Y"))
+    sns.despine(ax=ax, left=True)
+    text = _(
+        "Projects, in how many areas, and when: {said}. Survey waves: {waves}. Areas with two projects at a time: {n}."
+    )
+    return text.format(said="; ".join(said), waves=", ".join(waves["wave"]), n=pairs["area"].nunique())
+
+
+def reach(rows, place, *, by, lang) -> pd.DataFrame:
+    """Cost and people reached, `by` project, focus or kind, and per resident of the areas it runs in.
+
+    A figure that any of its areas lacks is left out of the division, never counted as nothing. Rows of `runs`.
+    """
+    _ = translator(lang).gettext
+    heads = {"project": _("project"), "focus": _("focus"), "kind": _("kind")}
+    columns = [heads[by], _("areas"), _("residents of these areas"), _("cost in euro"), _("euro per resident")]
+    columns += [_("people reached"), _("reached, % of residents")]
+    population, made = place.areas.set_index("area")["population"], []
+    shown = lambda value, decimals=0: "" if pd.isna(value) else number(value, lang, decimals)
+    for key, group in rows.groupby(by, sort=False):
+        label = {"project": group["name"].iloc[0], "focus": focus_names(lang).get(key)}.get(by, key) or _("not said")
+        areas, (cost, reached) = group["area"].unique(), group[["cost_eur", "reached"]].sum(min_count=1)
+        residents = population.reindex(areas).sum(skipna=False)
+        each, part = group[["cost_eur", "reached"]].sum(skipna=False) / residents
+        made.append(
+            [label, len(areas), *map(shown, (residents, cost)), shown(each, 2), shown(reached), shown(100 * part, 1)]
+        )
+    return pd.DataFrame(made, columns=columns)
+
+
+def catalogue(lang) -> pd.DataFrame:
+    """Indicators that many cities have: dimension, indicator, their names in `lang`, unit, and where it is `found`."""
+    content, rows = tomllib.loads((Path(__file__).parent / "indicators.toml").read_text(encoding="utf-8")), []
+    for dimension, about in content["dimensions"].items():
+        for indicator, one in about["indicators"].items():
+            words = {name: content[table][one[name]][lang] for name, table in (("unit", "units"), ("found", "found"))}
+            ids = {"dimension": dimension, "indicator": indicator}
+            rows.append(ids | {"dimension_name": about["name"][lang], "name": one[lang]} | words)
+    return pd.DataFrame(rows)
+
+
+def indicators(place, *, lang) -> pd.DataFrame:
+    """The catalogue with a city's latest values, `told` and `date` ("" = a gap), and below it what else the city has.
+
+    A value of the whole city goes before those of areas, which are told from the lowest to the highest. Survey items
+    count for the dimension they measure.
+    """
+    _ = translator(lang).gettext
+    table = catalogue(lang).assign(told="", date="").set_index(["dimension", "indicator"])
+    own = {} if place.indicators is None else place.indicators.groupby(["dimension", "indicator"], sort=False)
+    dimensions = table.groupby("dimension", sort=False)["dimension_name"].first()
+    for key, rows in own:
+        last = rows[rows["date"] == rows["date"].max()]
+        values = last.loc[last["area"].eq("") | ~last["area"].eq("").any(), "value"]
+        told = " – ".join(dict.fromkeys(short(value, lang) for value in (values.min(), values.max())))
+        about = {"told": told, "date": month(last["date"].iloc[0], lang)}
+        about |= {"unit": last["unit"].iloc[0]} if last["unit"].iloc[0] else {}
+        new = {"dimension_name": dimensions[key[0]], "name": key[1], "unit": "", "found": last["source"].iloc[0]}
+        table.loc[key, :] = (table.loc[key].to_dict() if key in table.index else new) | about
+    for item in place.items:
+        dimension = {"insecurity": "sense-of-safety", "cohesion": "social-cohesion"}[ITEMS[item].construct]
+        when = month(place.waves["end"].max(), lang)
+        said = [dimensions[dimension], ITEMS[item].question[lang], "", _("own survey"), _("asked"), when]
+        table.loc[(dimension, item), ["dimension_name", "name", "unit", "found", "told", "date"]] = said
+    return table.reindex(dimensions.index, level="dimension").reset_index()
+
+
+def indicator_table(table, *, lang) -> pd.DataFrame:
+    """`indicators` for readers."""
+    _ = translator(lang).gettext
+    heads = {"dimension_name": _("dimension"), "name": _("indicator"), "told": _("value"), "date": _("when")}
+    heads |= {"unit": _("unit"), "found": _("where a city usually finds it")}
+    return table[list(heads)].rename(columns=heads)
+
+
+def indicator_gaps(table, *, lang) -> str:
+    """How many of the indicators a city has, and the dimensions of which it has none."""
+    _ = translator(lang).gettext
+    text = _("{n} of {all} indicators are there.").format(n=(table["told"] != "").sum(), all=len(table))
+    empty = table.groupby("dimension_name", sort=False)["told"].agg(lambda told: (told == "").all())
+    gaps = _("Nothing yet on: {dimensions}.").format(dimensions=", ".join(empty[empty].index))
+    return f"{text} {gaps}" if empty.any() else text
