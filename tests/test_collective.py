@@ -156,7 +156,22 @@ def test_the_score_of_a_card_is_the_mean_of_conditions_with_its_error():
     rows = [("meet", "ann", AGENDA, 1), ("meet", "bob", AGENDA, 3), ("meet", "ann", TALK, 3)]
     found = collective.score(table(*rows, ("meet", "ann", BACKBONE, np.nan)), "meet")
     assert found["score"] == 2.5 and found["conditions"] == {AGENDA: 2.0, TALK: 3.0}
-    assert found["se"] == pytest.approx(np.sqrt(2) * np.sqrt(1 / 2 + 1) / 2)
+    # Ann's own mean lies 1 below what both share, bob's 1 above: more than independent errors, sqrt(2 (1/2 + 1)) / 2.
+    assert found["se"] == pytest.approx(np.sqrt(2 / 1 / 2))
+
+
+def test_errors_that_differ_in_sign_between_conditions_average_out():
+    rows = [("meet", "ann", AGENDA, 1), ("meet", "bob", AGENDA, 3), ("meet", "ann", TALK, 3), ("meet", "bob", TALK, 1)]
+    assert collective.score(table(*rows), "meet")["se"] == pytest.approx(np.sqrt(2) * np.sqrt(1 / 2 + 1 / 2) / 2)
+
+
+def test_a_strict_rater_is_an_error_that_no_number_of_conditions_averages_out():
+    rows = [("meet", rater, c, s) for c in CONDITIONS for rater, s in (("ann", 1), ("bob", 3))]
+    assert collective.score(table(*rows), "meet")["se"] == pytest.approx(np.sqrt(2 / 1 / 2))
+    alone = table(*rows, ("walk", "ann", TALK, 2))
+    assert collective.score(alone, "walk")["se"] == pytest.approx(np.sqrt(2 / 1 / 1)), (
+        "one rater, known to be strict or not"
+    )
 
 
 @pytest.mark.parametrize(

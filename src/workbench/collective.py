@@ -1,8 +1,7 @@
 """Collective Impact: how far the organisations behind a project meet five conditions, and what that leaves to do.
 
-Kania and Kramer (2011), Stanford Social Innovation Review 9(1). Raters score each condition 0 to 4 by the rubric in
-collective.toml. A profile with its weakest link, never only a sum: four strong conditions do not make up for a missing
-one. `scores` is City.collective_impact; see docs/methods.md.
+Kania and Kramer (2011), Stanford Social Innovation Review 9(1). Scores are 0 to 4 by the rubric in collective.toml, and
+`scores` is City.collective_impact. Never only a sum: four strong conditions do not make up for a missing one.
 """
 
 import tomllib
@@ -18,7 +17,6 @@ from workbench.schema import CONDITIONS
 
 CELL = ["project", "condition"]
 LEAST_SD, UNKNOWN_SD = 0.35, 0.7  # of one rating: scores are whole numbers; nothing was rated twice
-PAIRS = 10  # of ratings, below which kappa is not worth a number
 NOT_SEEN = ("no worthwhile change", "cannot tell", "clear rise", "probable rise")  # verdicts that show no fall
 
 
@@ -48,10 +46,9 @@ def outcomes_seen(place, *, window=(6, 24)) -> pd.Series:
 
 
 def profile(scores, *, seen=()) -> pd.DataFrame:
-    """All five conditions of each scored project: mean score, ratings, lowest, highest, `dont_know`, late, weakest.
+    """All five conditions of each scored project: mean score, number of ratings, lowest, highest, `dont_know`.
 
-    `late` counts ratings given after outcomes were in (`seen`, from `outcomes_seen`): who knows the outcome may score
-    by it. `weakest` marks the lowest mean of a project, every one of several that tie.
+    `late` counts ratings given after outcomes were in (`seen`, from `outcomes_seen`), `weakest` marks the lowest means.
     """
     last = latest(scores)
     last["late"] = last["score"].notna() & (last["date"] > pd.to_datetime(last["project"].map(dict(seen))))
@@ -64,14 +61,12 @@ def profile(scores, *, seen=()) -> pd.DataFrame:
 
 
 def agreement(scores) -> dict[str, float]:
-    """Pairs of raters on the same project and condition: how many, share equal, share within a step, kappa.
-
-    Kappa is Cohen's with quadratic weights, raters in the order of their names; NaN below `PAIRS` pairs.
-    """
+    """Pairs of raters on the same project and condition: how many, share equal, share within a step, and Cohen's
+    kappa with quadratic weights, raters in the order of their names; NaN below 10 pairs."""
     by = latest(scores).dropna(subset="score").sort_values("rater", kind="stable").groupby(CELL)["score"]
     pairs = pd.DataFrame([pair for _cell, each in by for pair in combinations(each, 2)], columns=["one", "two"])
     apart, chance = (pairs["one"] - pairs["two"]).abs(), np.subtract.outer(*pairs.T.to_numpy()) ** 2
-    kappa = 1 - (apart**2).mean() / chance.mean() if len(pairs) >= PAIRS and chance.any() else np.nan
+    kappa = 1 - (apart**2).mean() / chance.mean() if len(pairs) >= 10 and chance.any() else np.nan
     return {"pairs": len(pairs), "equal": (apart == 0).mean(), "within_one": (apart <= 1).mean(), "kappa": kappa}
 
 
@@ -85,22 +80,27 @@ def rating_sd(scores) -> float:
 def score(scores, project) -> dict | None:
     """For a card: mean over the rated conditions, its standard error from rating alone, and the conditions' means.
 
-    None where nobody rated the project. Errors of different ratings are taken to be independent.
+    None where nobody rated the project. A rater who is strict is strict in all conditions: where raters' own means over
+    the conditions they share differ by more than independent errors would, these set the error.
     """
     rated = profile(scores).query("project == @project & ratings > 0") if scores is not None and len(scores) else []
     if not len(rated):
         return None
     se = rating_sd(scores) * float(np.sqrt((1 / rated["ratings"]).sum())) / len(rated)
+    last = latest(scores).dropna(subset="score")
+    shared = last[last.groupby(CELL)["score"].transform("count") > 1]
+    off = shared["score"] - shared.groupby(CELL)["score"].transform("mean")
+    own = off.groupby([shared["project"], shared["rater"]]).mean()
+    if freedom := len(own) - shared["project"].nunique():
+        raters = last.loc[last["project"] == project, "rater"].nunique()
+        se = max(se, float(np.sqrt((own**2).sum() / freedom / raters)))
     means = rated.set_index("condition")["mean"]
     return {"score": float(means.mean()), "se": se, "conditions": means.to_dict()}
 
 
 def gaps(result, panel, *, threshold=None) -> pd.DataFrame:
-    """The result's `by_project` as a table: also `unsafe` now in percent, `held_against`, and whether there is a `gap`.
-
-    A gap is a project whose areas are less safe than the median area (or `threshold`, in percent) and whose verdict
-    shows no fall. Now is the mean of the last two waves, areas weighted by residents.
-    """
+    """The result's `by_project` as a table, with percent `unsafe` in its areas now (mean of the last two waves, areas
+    by residents), `held_against` (the median area, or `threshold`), and `gap`: above that, and a verdict of no fall."""
     if result["city"] != panel.attrs["city"]:
         raise ParameterError(f"run: an evaluation of {result['city']}, not of {panel.attrs['city']}")
     now = 100 * panel["share_unsafe"].isel(wave=slice(-2, None)).mean("wave")
