@@ -248,6 +248,20 @@ def test_the_rubric_file_holds_nothing_but_the_conditions_of_the_contract():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strict", [0.0, 0.35, 0.7])
+def test_intervals_of_a_score_cover_the_true_mean_about_as_often_as_they_say_with_strict_raters_too(strict):
+    rng, inside = np.random.default_rng(1), []
+    for _city in range(20):
+        true = rng.normal(2, 0.7, (6, 1, 5)).clip(0.5, 3.5)
+        seen = true + rng.normal(0, strict, (6, 2, 1)) + rng.normal(0, 0.5, (6, 2, 5))
+        cells = product((f"p{k}" for k in range(6)), ("ann", "bob"), CONDITIONS)
+        scores = table(*((*cell, value) for cell, value in zip(cells, seen.round().clip(0, 4).ravel(), strict=True)))
+        found = [collective.score(scores, f"p{k}") for k in range(6)]
+        inside += [abs(f["score"] - t) < 1.645 * f["se"] for f, t in zip(found, true.mean((1, 2)), strict=True)]
+    assert 0.8 <= np.mean(inside) <= 0.97
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", ["00-map-projects", "08-collective-impact"])
 def test_its_notebook_says_what_is_missing_in_a_city_that_has_no_projects(
     notebook, city_files, write_city_files, tmp_path
