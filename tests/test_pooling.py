@@ -120,7 +120,7 @@ def test_what_the_evidence_changed_is_told_beside_the_result():
     idata.attrs = {"att_alone": -1.2, "att_alone_sd": 1.0, "att_alone_lower90": -3.0, "att_alone_upper90": 0.6}
     made = pooling.without_evidence({"cards": ["a.json", "b.json"], "discount": 0.5}, idata, lang="en")
     assert made["alone"] == {"mean": -1.2, "sd": 1.0, "lower90": -3.0, "upper90": 0.6}
-    assert "2 cards" in made["told"] and "50 %" in made["told"] and "−1.2 points (90 % interval −3.0 to +0.6)" in made["told"]
+    assert "other cities (2)" in made["told"] and "50 %" in made["told"] and "−1.2 points (90 % interval −3.0 to +0.6)" in made["told"]
 
 
 @pytest.mark.slow

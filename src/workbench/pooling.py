@@ -225,8 +225,8 @@ def without_evidence(evidence, idata, *, lang) -> dict:
     alone = {key: idata.attrs[f"att_alone{key and '_'}{key}"] for key in ("", "sd", "lower90", "upper90")}
     alone["mean"] = alone.pop("")
     text = _(
-        "This result leans on {n} cards of other cities, each counted at {discount} of its weight. Without them it is {mean} points "
-        "(90 % interval {low} to {high})."
+        "This result leans on evidence cards of other cities ({n}), each counted at {discount} of its weight. Without them it is {mean} "
+        "points (90 % interval {low} to {high})."
     ).format(
         n=len(evidence["cards"]), discount=percent(evidence["discount"], lang) if evidence["discount"] < 1 else "100 %",
         mean=points(alone["mean"], lang), low=points(alone["lower90"], lang), high=points(alone["upper90"], lang),
