@@ -35,7 +35,7 @@ def points_of(made, latent):
         ([24, 24.3, 24, 14], 3, "pass", "The finding would no longer stand if"),
         ([24, 31, 24, 19], 3, "warn", "drifted apart after the start 0."),
         ([24, 24.3, 24, 23.5], 3, "pass", "room for no change"),
-        ([24, 20, 20, 20], 1, "not possible", "Fewer than two earlier waves"),
+        ([24, 20, 20, 20], 1, "not possible", "Fewer than two waves"),
     ],
 )
 def test_a_finding_is_honest_about_the_drift_that_it_bears(row, first, expected, words):

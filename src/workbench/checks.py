@@ -4,6 +4,8 @@ A check says `pass`, `warn`, `fail` or `not possible`. Only the data contract, a
 pre-trends may fail, and a fail blocks the verdict; so each is tuned to cry at most twice in a hundred sound evaluations.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -12,7 +14,7 @@ from scipy.stats import binom
 
 from workbench import design, estimands, linear, robustness, sensitivity
 from workbench.inference import diagnostics, sound
-from workbench.language import N_, in_points, number, percent, points, short, translator
+from workbench.language import N_, said
 
 IMPLAUSIBLE = 10.0  # pp
 RHO_PRIOR_SD = 0.05**0.5  # of Beta(2, 2)
@@ -61,41 +63,29 @@ def run_checks(city, panel, idata, effects, *, checks="core", lang) -> pd.DataFr
 
 def prior_predictive(panel, idata, *, lang) -> tuple[str, str]:
     """Whether the prior held the observed shares possible; warns when more than 5 % lie outside its central 99 %."""
-    _ = translator(lang).gettext
     rng, size = np.random.default_rng(0), 1000
     spread = np.hypot(0.7 * rng.standard_normal(size), 0.17 * rng.standard_normal(size))  # sd_area, sd_shock
     wave = np.sqrt(1 - 1 / panel.sizes["wave"])
     prior = expit(rng.normal(0, 1.5, size) + rng.normal(0, wave, size) + spread * rng.standard_normal(size))
     outside = _outside(*_observed(panel), prior[:, None])
     low, high = np.quantile(estimands.att(panel, estimands.prior_draws(panel, idata)), [0.025, 0.975])
-    text = _(
-        "Before the data, the model held an effect of {low} to {high} points possible (95 %); {outside} of {n} observed "
-        "shares lie outside what it held possible."
-    ).format(outside=outside.sum(), n=outside.size, **in_points(lang, low=low, high=high))
+    text = said("prior_predictive", lang, low=low, high=high, outside=outside.sum(), n=outside.size)
     return ("warn" if outside.sum() > 0.05 * outside.size else "pass"), text
 
 
 def convergence(found, *, reruns=0, lang) -> tuple[str, str]:
     """Fails when R-hat, effective samples or divergences (`found`, see `inference.diagnostics`) miss their bounds."""
-    _ = translator(lang).gettext
-    text = _("The computation agrees with itself (R-hat {rhat}, effective sample {ess}, divergences {bad}).")
-    if not sound(found):
-        text = _(
-            "The computation has not settled (R-hat {rhat}, sound up to 1.01; effective sample {ess}, sound from 400; "
-            "divergences {bad}, sound at 0; attempts {runs}): more draws are needed."
-        )
-    rhat, ess = number(found["rhat_max"], lang, 3), number(min(found["ess_bulk_min"], found["ess_tail_min"]), lang, 0)
-    text = text.format(rhat=rhat, ess=ess, bad=found["divergences"], runs=1 + reruns)
-    return ("pass" if sound(found) else "fail"), text
+    status, ess = "pass" if sound(found) else "fail", min(found["ess_bulk_min"], found["ess_tail_min"])
+    about = {"rhat": found["rhat_max"], "ess": ess, "bad": found["divergences"], "runs": 1 + reruns}
+    return status, said("convergence", lang, status=status, **about)
 
 
 def posterior_predictive(panel, idata, *, lang) -> tuple[str, str]:
     """Whether the fitted model could have produced each observed share; warns when more lie outside 99 % than by chance."""
-    _ = translator(lang).gettext
     outside = _outside(*_observed(panel), _modelled(panel, idata["posterior"]))
-    text = _("{outside} of {n} observed shares (area by wave) lie outside what the model expects in 99 of 100 cases.")
     surprising = binom.sf(outside.sum() - 1, outside.size, 0.01) < 0.01
-    return ("warn" if surprising else "pass"), text.format(outside=outside.sum(), n=outside.size)
+    text = said("posterior_predictive", lang, outside=outside.sum(), n=outside.size)
+    return ("warn" if surprising else "pass"), text
 
 
 def _modelled(panel, posterior, *, most=400):
@@ -128,96 +118,57 @@ def pre_trends(panel, idata, att, *, lang) -> tuple[str, str]:
 
     p < 0.005 and a trend that would move the share by at least the estimated effect between before and the window.
     """
-    _ = translator(lang).gettext
     data, shares = linear.summaries(panel), design.before(panel)
     found = linear.pre_trend(data, **linear.shocks(idata))
     if found is None:
-        return "not possible", _(sensitivity.TOO_FEW)
+        return "not possible", said("unknown_trend", lang)
     before = data["latent"][data["free"] & data["treated"][:, None]]  # stands in where no cell tells its share
     base = logit(np.clip(shares[0] / 100 if shares else expit(before).mean(), 0.001, 0.999))
     shift = lambda size: 100 * (expit(base + size) - expit(base))
     years, carried = np.median(np.diff(panel["year"].values)), shift(found["slope"] * linear.years_ahead(data))
-    told = in_points(lang, slope=shift(found["slope"] * years), carried=carried, effect=att["mean"])
-    told |= {"power": number(shift(POWER * found["se"] * years), lang), "chance": percent(found["p"], lang)}
-    if found["p"] < BLOCK and abs(carried) >= abs(att["mean"]):
-        return "fail", _(
-            "Project areas were already moving apart before the projects ({slope} points a wave); carried on, that alone "
-            "is {carried} points, no less than the effect found ({effect})."
-        ).format(**told)
-    if found["p"] < NOTICE:
-        return "warn", _(
-            "Project areas seem to have moved apart already before the projects ({slope} points a wave; by chance alone in "
-            "{chance} of cases); carried on, that is {carried} points."
-        ).format(**told)
-    return "pass", _(
-        "No sign that project areas were moving apart before the projects ({slope} points a wave), but only a trend of "
-        "{power} points a wave or more would have been noticed four times in five."
-    ).format(**told)
+    status = "fail" if found["p"] < BLOCK and abs(carried) >= abs(att["mean"]) else "pass"
+    status = "warn" if status == "pass" and found["p"] < NOTICE else status
+    about = {"slope": shift(found["slope"] * years), "power": shift(POWER * found["se"] * years), "carried": carried}
+    return status, said("pre_trends", lang, status=status, effect=att["mean"], chance=found["p"], **about)
 
 
 def linear_scale(panel, idata, att, *, lang) -> tuple[str, str]:
     """The imputation estimate on percentages and on the logit; warns when they differ by the minimum and by 2 sd."""
-    _ = translator(lang).gettext
-    data, shocks = linear.summaries(panel), linear.shocks(idata)
-    percentages, on_logit = linear.both_scales(data, **shocks)
-    text = _(
-        "Without the model and its prior: {percentages} points by comparing percentages, {logit} on the model's scale; this "
-        "report says {effect}."
-    ).format(**in_points(lang, effect=att["mean"], percentages=percentages, logit=on_logit))
-    more = _("The first two differ by more than what counts as worthwhile: the answer depends on the scale.")
-    difference = lambda part: np.subtract(*linear.both_scales(part, **shocks))
-    gap = percentages - on_logit
-    return robustness.parted(panel, data, gap=gap, difference=difference, text=text, more=more, lang=lang)
+    figures = partial(linear.both_scales, **linear.shocks(idata))
+    data = linear.summaries(panel)
+    percentages, on_logit = figures(data)
+    difference = lambda part: np.subtract(*figures(part))
+    status, chance = robustness.parted(panel, data, gap=percentages - on_logit, difference=difference)
+    about = {"percentages": percentages, "on_logit": on_logit, "effect": att["mean"]}
+    return status, said("linear_scale", lang, status=status, chance=chance, **about)
 
 
 def plausibility(att, *, lang) -> tuple[str, str]:
     """Warns about an effect above 10 pp."""
-    _ = translator(lang).gettext
-    status, text = "pass", _("{effect} points is of a size that such projects can have.")
-    if abs(att["mean"]) > IMPLAUSIBLE:
-        status = "warn"
-        text = _("{effect} points is more than such projects are known to do: look for a break in the survey first.")
-    return status, text.format(effect=points(att["mean"], lang))
+    status = "warn" if abs(att["mean"]) > IMPLAUSIBLE else "pass"
+    return status, said("plausibility", lang, status=status, effect=att["mean"])
 
 
 def effective_n(panel, idata, att, *, lang) -> tuple[str, str] | None:
     """Whether half or double the assumed number of answers moves the effect by the minimum or changes what is certain."""
-    _ = translator(lang).gettext
     other = {name: idata.attrs.get(f"att_{name}_n") for name in ("half", "double")}
     if None in other.values():
         return None
     sure = lambda mean, sd: np.sign(mean) * (abs(mean) > 1.645 * sd)  # direction where 90 % leave zero out, else 0
-    text = _(
-        "The survey does not publish how many people answered; {n} per area and wave is assumed. With half as many the effect "
-        "is {half} points, with twice as many {double} (here {effect})."
-    ).format(n=number(panel.attrs["n_assumed"], lang, 0), **in_points(lang, effect=att["mean"], **other))
-    if any(sure(v, idata.attrs[f"att_{k}_n_sd"]) != sure(att["mean"], att["sd"]) for k, v in other.items()):
-        return "warn", text + " " + _("Whether the effect can be told from none then depends on that assumption.")
-    if max(abs(value - att["mean"]) for value in other.values()) > panel.attrs["minimum_pp"]:
-        return "warn", text + " " + _("The size of the effect depends on that assumption.")
-    return "pass", text
+    turned = any(sure(v, idata.attrs[f"att_{k}_n_sd"]) != sure(att["mean"], att["sd"]) for k, v in other.items())
+    moved = max(abs(value - att["mean"]) for value in other.values()) > panel.attrs["minimum_pp"]
+    about = {"n": panel.attrs["n_assumed"], "effect": att["mean"], "turned": turned, "moved": moved}
+    return ("warn" if moved or turned else "pass"), said("effective_n", lang, **other, **about)
 
 
 def shock_correlation(panel, idata, *, lang) -> tuple[str, str]:
     """How lasting an area's own ups and downs are: learned from four waves on, below that three guesses side by side."""
-    _ = translator(lang).gettext
-    if panel.sizes["wave"] >= 4 and "rho" in idata["posterior"]:
+    waves, minimum = panel.sizes["wave"], panel.attrs["minimum_pp"]
+    if waves >= 4 and "rho" in idata["posterior"]:
         rho = idata["posterior"]["rho"].values
-        mean, low, high = (number(value, lang) for value in (rho.mean(), *np.quantile(rho, [0.05, 0.95])))
-        text = _(
-            "An area's own ups and downs carry over to the next wave by {mean} (90 % interval {low} to {high}; 0 is not at all, "
-            "1 is wholly); the effect allows for that."
-        ).format(mean=mean, low=low, high=high)
-        if rho.std() > 0.8 * RHO_PRIOR_SD:
-            text += " " + _("These data say little about it: that is mostly what was assumed.")
-        return "pass", text
-    text = _("With {n} waves it is unknown how lasting an area's own ups and downs are.").format(n=panel.sizes["wave"])
-    values = {k: idata.attrs.get(f"att_rho_{v}") for k, v in {"none": "0", "half": "05", "most": "09"}.items()}
-    if None in values.values():
-        return "not possible", text
-    minimum = panel.attrs["minimum_pp"]
-    text += " " + _(
-        "The effect is {none} points if they fade at once, {half} if half carries over, {most} if nearly all does (smallest "
-        "worthwhile: {minimum})."
-    ).format(minimum=short(minimum, lang), **in_points(lang, **values))
-    return ("warn" if np.ptp([*values.values()]) > minimum else "pass"), text
+        low, high = np.quantile(rho, [0.05, 0.95])
+        learned = {"mean": rho.mean(), "low": low, "high": high, "assumed": rho.std() > 0.8 * RHO_PRIOR_SD}
+        return "pass", said("shock_correlation", lang, learned=learned)
+    guesses = [idata.attrs[name] for name in ("att_rho_0", "att_rho_05", "att_rho_09") if name in idata.attrs]
+    status = "not possible" if len(guesses) < 3 else "warn" if np.ptp(guesses) > minimum else "pass"
+    return status, said("shock_correlation", lang, status=status, n=waves, guesses=guesses, minimum=minimum)

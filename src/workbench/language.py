@@ -1,6 +1,6 @@
 """Fixed sentences, numbers and dates in English, Dutch and French.
 
-English is the language of the source: code marks a sentence with `_("...")` and the other languages are
+English is the language of the source: code and templates mark a sentence with `_("...")` and the other languages are
 read from `languages/LL.po`. Nothing is compiled to disk, so a corrected sentence works at the next run.
 """
 
@@ -8,7 +8,8 @@ import datetime as dt
 import gettext
 import io
 import math
-from functools import cache
+import re
+from functools import cache, partial
 from pathlib import Path
 
 from babel.dates import format_date
@@ -75,11 +76,6 @@ def points(value: float, lang: str) -> str:
     return f"+{text}" if round(float(value), 1) > 0 else text
 
 
-def in_points(lang: str, **values: float) -> dict[str, str]:
-    """Each value as `points`, for the placeholders of a sentence."""
-    return {name: points(value, lang) for name, value in values.items()}
-
-
 def whole_percent(probability: float) -> int:
     """Percent for print, rounded towards 50: a chance of 0.949 never reads as 95, and p and 1 - p sum to 100."""
     percent = round(float(probability) * 100, 6)
@@ -99,3 +95,20 @@ def percent(probability: float, lang: str) -> str:
 def month(date: dt.date, lang: str) -> str:
     """Month and year in words, `Mar 2022`; an empty text for a missing date."""
     return format_date(date, "MMM y", locale=lang) if isinstance(date, dt.date) and str(date) != "NaT" else ""
+
+
+def said(finding: str, lang: str, **values: object) -> str:
+    """The words for a finding: the macro of that name in template/findings.j2, in `lang`, filled with its numbers."""
+    return re.sub(r"[ \n]+", " ", getattr(_findings(lang), finding)(**values)).strip()
+
+
+@cache
+def _findings(lang: str):
+    """The macros of template/findings.j2, with `_` and with the ways above to print a number in `lang` as filters."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    pages = Environment(loader=FileSystemLoader(FOLDER.parent / "template"), undefined=StrictUndefined)
+    pages.globals["_"] = translator(lang).gettext
+    pages.filters |= {form.__name__: partial(form, lang=lang) for form in (number, points, percent, short)}
+    pages.filters["whole"] = partial(number, lang=lang, decimals=0)
+    return pages.get_template("findings.j2").module

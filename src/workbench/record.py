@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.language import number, percent, points, translator
+from workbench.language import said
 
 FILE = Path(__file__).with_name("calibration.csv")
 
@@ -38,25 +38,5 @@ def nearest(panel, record, *, effect) -> pd.Series | None:
 
 def sentence(panel, *, lang) -> str:
     """How often the method was right in simulated cities like this one, in plain words; "" without a record."""
-    _ = translator(lang).gettext
-    none, some = (nearest(panel, load_record(), effect=effect) for effect in (False, True))
-    if none is None or some is None:
-        return ""
-    first = _(
-        "The closest cities that were simulated to test the method: of {cities} without any effect ({design}), {clear} were "
-        "called a clear fall or rise and {probable} a probable one."
-    )
-    second = _(
-        "Of {cities} with a true effect of {effect_pp} points ({design}), {fall} were called a fall, and the 90 % interval held "
-        "the truth in {cover90}."
-    )
-    return f"{first.format(**_told(none, lang))} {second.format(**_told(some, lang))}"
-
-
-def _told(row, lang) -> dict[str, str]:
-    """The setting's numbers as a reader wants them, by column, and its `design`."""
-    _ = translator(lang).gettext
-    told = {name: number(row[name], lang, 0) for name in ("cities", "areas", "treated", "respondents", "baseline_pp")}
-    told |= {name: percent(row[name], lang) for name in ("clear", "probable", "fall", "cover90")}
-    design = _("{areas} areas, {treated} of them with projects, {respondents} answers, {baseline_pp} % unsafe")
-    return told | {"effect_pp": points(row["effect_pp"], lang), "design": design.format(**told)}
+    without, real = (nearest(panel, load_record(), effect=effect) for effect in (False, True))
+    return "" if without is None or real is None else said("record", lang, without=without, real=real)

@@ -12,45 +12,35 @@ import xarray as xr
 from scipy.special import log_expit
 
 from workbench import forms, linear
-from workbench.language import in_points, number, translator
+from workbench.language import said
 from workbench.models.perceived import PRIORS
 
 SENSITIVE = 0.05  # power-scaling sensitivity that Kallioinen et al. (2024) call notable
 
 
-def parted(panel, data, *, gap, difference, text, more, lang) -> tuple[str, str]:
-    """Status and `text` of two figures `gap` apart (pp): warns, adding `more`, beyond the minimum and 2 sd of `difference`.
+def parted(panel, data, *, gap, difference) -> tuple[str, bool]:
+    """Status of two figures `gap` apart (pp), and whether chance explains it: warns beyond the minimum and 2 sd.
 
-    The sd leaves out one area of `data` at a time, and so holds sampling and the areas' own ups and downs, roughly.
+    The sd is that of `difference(data)`, one area left out at a time: it holds sampling and the areas' own ups and
+    downs, roughly.
     """
-    _ = translator(lang).gettext
     if np.isnan(gap):
-        return "not possible", _("The published classes hide the share that feels unsafe: no comparison of scales.")
-    if abs(gap) <= panel.attrs["minimum_pp"]:
-        return "pass", text
-    if abs(gap) <= 2 * linear.sd_by_areas(data, difference):
-        return "pass", text + " " + _("By chance alone they could differ as much.")
-    return "warn", f"{text} {more}"
+        return "not possible", False
+    large = abs(gap) > panel.attrs["minimum_pp"]
+    chance = large and abs(gap) <= 2 * linear.sd_by_areas(data, difference)
+    return ("warn" if large and not chance else "pass"), chance
 
 
 def form_panel(panel, *, lang) -> tuple[str, str]:
     """The effect in the four ordinal forms of `forms`; warns when they part by more than the minimum and 2 sd."""
-    _ = translator(lang).gettext
     data, unsafe = forms.summaries(panel)
     effects = lambda part: pd.Series(forms.by_form(part, unsafe=unsafe))
     found = effects(data)
-    if found.isna().any():
-        return "not possible", _("Too few answers before and after, in project areas and elsewhere, to compare forms.")
-    text = _("Two ways of writing the comparison, logit and probit, give {low} to {high} points.")
-    if len(found) > 2:
-        text = _(
-            "Four ways of writing the comparison, logit or probit and with or without a spread of answers that changes, give "
-            "{low} to {high} points."
-        )
-    text = text.format(**in_points(lang, low=found.min(), high=found.max()))
-    more = _("They differ by more than what counts as worthwhile: perhaps only one part of the answers changed.")
+    gap = np.nan if found.isna().any() else np.ptp(found)
     difference = lambda part: np.diff(effects(part)[[found.idxmin(), found.idxmax()]]).item()
-    return parted(panel, data, gap=np.ptp(found), difference=difference, text=text, more=more, lang=lang)
+    status, chance = parted(panel, data, gap=gap, difference=difference)
+    about = {"forms": len(found), "low": found.min(), "high": found.max()}
+    return status, said("form_panel", lang, status=status, chance=chance, **about)
 
 
 def scale_panel(panel, idata, *, lang) -> tuple[str, str] | None:
@@ -58,20 +48,16 @@ def scale_panel(panel, idata, *, lang) -> tuple[str, str] | None:
 
     Warns when the first and the last part by more than the minimum and 2 sd of their difference.
     """
-    _ = translator(lang).gettext
     if "att_flat" not in idata.attrs:
         return None
     shocks, data = linear.shocks(idata), forms.summaries(panel)[0]
     independent = lambda part: callaway_santanna(part, repeated=not panel.attrs.get("shares"))
     flat, percent, other = idata.attrs["att_flat"], linear.both_scales(data, **shocks)[0], independent(data)
-    text = _(
-        "Without a prior: {latent} points on the model's scale, {percentages} by comparing percentages, and {other} by an "
-        "independent program that compares percentages with those of the last wave before (Callaway and Sant'Anna)."
-    ).format(**in_points(lang, latent=flat, percentages=percent, other=other))
-    more = _("First and last differ by more than counts as worthwhile: it depends on the scale or the waves before.")
     difference = lambda part: linear.both_scales(part, **shocks)[1] - independent(part)
     gap = flat - other if np.isfinite(percent) else np.nan
-    return parted(panel, data, gap=gap, difference=difference, text=text, more=more, lang=lang)
+    status, chance = parted(panel, data, gap=gap, difference=difference)
+    about = {"latent": flat, "percentages": percent, "other": other}
+    return status, said("scale_panel", lang, status=status, chance=chance, **about)
 
 
 def callaway_santanna(data, *, repeated) -> float:
@@ -144,25 +130,13 @@ def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
 
     Warns when they part by more than the minimum. Power-scaling alone does not: a sceptical prior is meant to be felt.
     """
-    _ = translator(lang).gettext
     means = {name: idata.attrs.get(f"att_{name}") for name in ("sceptical", "wide", "flat")}
     if None in means.values():
         return None
-    text = _(
-        "The effect is {sceptical} points under the sceptical prior, {wide} under one twice as open, and {flat} from the "
-        "data alone (sd {sd})."
-    ).format(sd=number(idata.attrs["att_flat_sd"], lang), **in_points(lang, **means))
     apart, felt = np.ptp([*means.values()]) > panel.attrs["minimum_pp"], power_scaling(panel, idata) or {"prior": 0.0}
-    conflict, more = min(felt.values()) >= SENSITIVE, ""
-    if conflict and apart:
-        more = _("What one holds possible beforehand matters here: it and the data pull in different directions.")
-    elif conflict:
-        more = _("Prior and data pull in different directions here, but by less than what counts as worthwhile.")
-    elif apart:
-        more = _("What one holds possible beforehand matters here: these data say little by themselves.")
-    elif felt["prior"] >= SENSITIVE:
-        more = _("Here what one holds possible beforehand weighs more than the data.")
-    return ("warn" if apart else "pass"), f"{text} {more}".strip()
+    conflict, decides = min(felt.values()) >= SENSITIVE, felt["prior"] >= SENSITIVE
+    about = {"apart": apart, "conflict": conflict, "decides": decides, "sd": idata.attrs["att_flat_sd"]}
+    return ("warn" if apart else "pass"), said("prior_panel", lang, **means, **about)
 
 
 def power_scaling(panel, idata, *, most=1000) -> dict[str, float] | None:

@@ -12,38 +12,22 @@ import numpy as np
 import pandas as pd
 
 from workbench import honest, linear
-from workbench.language import N_, in_points, number, percent, translator
+from workbench.language import said
 
 EXACT, AT_RANDOM, FEWEST = 2_000, 999, 10  # assignments of projects to areas
 Z95 = 1.96
 REACH = {"mean": 0, "lower90": -1.645, "upper90": 1.645}  # a column -> standard errors from the estimate
-TOO_FEW = N_(
-    "Fewer than two earlier waves with answers here and elsewhere: whether areas already moved apart is unknown."
-)
 
 
 def honest_did(panel, idata, *, lang) -> tuple[str, str]:
     """How much faster than before areas may part until the effect could be none; warns when a finding breaks below 1."""
-    _ = translator(lang).gettext
     table = robust_intervals(panel, idata, smooth_pp=(0,))
     if table is None:
-        return "not possible", _(TOO_FEW)
+        return "not possible", said("unknown_trend", lang)
     rows = table.set_index("name")
     most, ends = rows["bound"].get("breakdown", 0.0), rows[["lower90", "upper90"]].T
-    text = _(
-        "Measured from the last wave before the projects alone, and without the model's prior, the effect is {lower90} to "
-        "{upper90} points (90 %)."
-    ).format(**in_points(lang, **ends["parallel"]))
-    finding = _("That leaves room for no change, so there is nothing that diverging trends could overturn.")
-    if most > 0:
-        times = number(most, lang) if most < honest.MOST else f"> {honest.MOST:.0f}"
-        finding = _(
-            "The finding would no longer stand if project areas had drifted apart after the start {times} times as much as "
-            "they did in any wave before."
-        ).format(times=times)
-    drift = _("Were a steady drift as before carried on, it would be {lower90} to {upper90} points.")
-    drift = drift.format(**in_points(lang, **ends["straight"]))
-    return ("warn" if 0 < most < 1 else "pass"), f"{text} {finding} {drift}"
+    text = said("honest_did", lang, parallel=ends["parallel"], straight=ends["straight"], most=most, beyond=honest.MOST)
+    return ("warn" if 0 < most < 1 else "pass"), text
 
 
 def event_study(panel, idata) -> pd.DataFrame | None:
@@ -82,16 +66,12 @@ def robust_intervals(panel, idata, *, smooth_pp=(0, 0.5, 1, 1.5, 2)) -> pd.DataF
 
 def placebo_date(panel, idata, *, lang) -> tuple[str, str]:
     """The effect had projects begun at the last wave before their announcement; warns when beyond chance (5 %)."""
-    _ = translator(lang).gettext
     table = placebo_dates(panel, idata).set_index("name")
     if table.empty:
-        return "not possible", _("Fewer than two waves before the projects: there is no earlier date to try.")
+        return "not possible", said("placebo_date", lang, status="not possible")
     row = table.loc["one wave earlier"]
-    text = _("Had projects begun one wave earlier, their effect would be {mean} points (90 %: {lower90} to {upper90}).")
-    text = text.format(**in_points(lang, **row))
-    if abs(row["ratio"]) > Z95:
-        return "warn", text + " " + _("Something else moved these areas, and part of the effect may be that.")
-    return "pass", text + " " + _("That is none beyond chance, as it should be.")
+    status = "warn" if abs(row["ratio"]) > Z95 else "pass"
+    return status, said("placebo_date", lang, status=status, **row[[*REACH]])
 
 
 def placebo_dates(panel, idata) -> pd.DataFrame:
@@ -112,16 +92,12 @@ def placebo_dates(panel, idata) -> pd.DataFrame:
 
 def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
     """How many assignments of the projects to areas show as much; warns when over 10 % do and the interval leaves out 0."""
-    _ = translator(lang).gettext
     table = placebo_effects(panel, idata)
     if table.empty:
-        return "not possible", _("There are too few other ways to choose areas for these projects to compare with.")
-    share = float(table["as_large"].mean())
-    text = _("Of {n} ways to draw project areas by lot, {share} show as large a rise or fall for its margin of error.")
-    text = text.format(n=number(len(table), lang, 0), share=percent(share, lang))
-    if share > 0.1 and (att["lower90"] > 0 or att["upper90"] < 0):
-        return "warn", text + " " + _("Judged by that alone, chance could have made it.")
-    return "pass", text
+        return "not possible", said("placebo_areas", lang, status="not possible")
+    share, found = table["as_large"].mean(), att["lower90"] > 0 or att["upper90"] < 0
+    status = "warn" if share > 0.1 and found else "pass"
+    return status, said("placebo_areas", lang, status=status, n=len(table), share=share)
 
 
 def placebo_effects(panel, idata) -> pd.DataFrame:
@@ -160,18 +136,14 @@ def _assignments(kind, rng) -> list[np.ndarray]:
 
 def leave_one_out(panel, idata, *, lang) -> tuple[str, str]:
     """How far the effect moves without each comparison area; warns, and names it, when one moves it by the minimum."""
-    _ = translator(lang).gettext
     table = without_each(panel, idata)
     if table.empty:
-        return "not possible", _("With fewer than three comparison areas none can be left out.")
+        return "not possible", said("leave_one_out", lang, status="not possible")
     whole, means = table["mean"].iloc[0], table["mean"][1:]
-    text = _("Without one comparison area at a time, the effect is {low} to {high} points (with all of them {all}).")
-    text = text.format(**in_points(lang, low=means.min(), high=means.max(), all=whole))
     moved = (means - whole).abs()
-    if moved.max() <= panel.attrs["minimum_pp"]:
-        return "pass", text
-    one = _("It leans on one area, {name}: look there for something of its own.")
-    return "warn", text + " " + one.format(name=table["name"][moved.idxmax()])
+    status = "warn" if moved.max() > panel.attrs["minimum_pp"] else "pass"
+    about = {"low": means.min(), "high": means.max(), "all": whole, "name": table["name"][moved.idxmax()]}
+    return status, said("leave_one_out", lang, status=status, **about)
 
 
 def without_each(panel, idata) -> pd.DataFrame:
@@ -192,7 +164,6 @@ def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
 
     None where the city's areas.csv names no neighbours.
     """
-    _ = translator(lang).gettext
     beside = _beside(city, panel)
     if beside is None:
         return None
@@ -200,22 +171,16 @@ def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
     running = panel["exposure"].any("project").transpose("area", "wave").values
     begun = np.maximum.accumulate(beside[:, treated] @ data["begun"][treated], axis=1) & ~treated[:, None]
     if not begun.any():
-        return "pass", _("No comparison area lies beside a project area: what spills over cannot blur the comparison.")
+        return "pass", said("spillover", lang, beside="none")
     if (begun.any(1) | treated).all():
-        return "not possible", _("Every comparison area lies beside a project area: what spills over cannot be seen.")
+        return "not possible", said("spillover", lang, beside="all")
     free = data["free"] & ~treated[:, None] & ~begun
     window = begun & (beside[:, treated] @ running[treated]) & (data["answers"] > 0)
     effect, error = linear.effect_of(data, free=free, window=window, **linear.shocks(idata))
-    if not np.isfinite(effect):
-        return "not possible", _("Too few answers beside project areas to see whether anything spills over.")
     ends = _ends(data, effect, error)
-    text = _("Areas beside project areas changed by {mean} points against the rest (90 %: {lower90} to {upper90}).")
-    text = text.format(**in_points(lang, **ends))
-    if abs(ends["mean"]) <= panel.attrs["minimum_pp"] or abs(effect) <= Z95 * error:
-        return "pass", text + " " + _("No sign beyond chance that the projects reach, or push trouble, next door.")
-    if effect < 0:
-        return "warn", text + " " + _("If the projects did that, the comparison hides part of their fall.")
-    return "warn", text + " " + _("If trouble moved there, the comparison makes a fall look larger than it is.")
+    beyond = abs(ends["mean"]) > panel.attrs["minimum_pp"] and abs(effect) > Z95 * error
+    status = "not possible" if np.isnan(effect) else "warn" if beyond else "pass"
+    return status, said("spillover", lang, status=status, beside="some", **ends)
 
 
 def _beside(city, panel) -> np.ndarray | None:

@@ -1,7 +1,7 @@
 """The fixed vocabulary: which verdict holds, how strong the design is, and the one wording of the headline.
 
 Every statement about the size or the chance of an effect on page 1 is made here, so that two of them cannot
-disagree. Rule and order: docs/methods.md, "Verdict".
+disagree; template/findings.j2 has the words. Rule and order: docs/methods.md, "Verdict".
 """
 
 import math
@@ -9,42 +9,12 @@ import math
 import numpy as np
 import pandas as pd
 
-from workbench.language import N_, percent, short, translator, whole_percent
+from workbench.language import N_, percent, said, translator, whole_percent
 
 CLEAR, PROBABLE, WITHIN, LEARNED, UNLIKELY = 0.9, 0.95, 0.8, 0.7, 0.2
-ADVICE = {  # verdict -> what a council can do with it
-    N_("blocked"): N_("Mend what the failed check names, or ask for a survey without that flaw, and evaluate again."),
-    N_("clear fall"): N_("Keep the projects and survey once more, to see whether the fall lasts."),
-    N_("clear rise"): N_("Stop and find out why: ask residents what changed, and what else happened in these areas."),
-    N_("no worthwhile change"): N_(
-        "Where residents still feel unsafe, look for what the projects lack before paying for more of the same."
-    ),
-    N_("probable fall"): N_("Keep the projects for now and survey once more before deciding for good."),
-    N_("probable rise"): N_("Do not extend the projects before another survey, and ask residents what changed."),
-    N_("cannot tell"): N_("Decide nothing on this result alone: neither benefit nor harm is ruled out."),
-}
-VERDICTS, STATUSES = tuple(ADVICE), (N_("pass"), N_("warn"), N_("fail"), N_("not possible"))
 FALLS, RISES = ("clear fall", "probable fall"), ("clear rise", "probable rise")
-MOVED = {  # direction -> without a number, for 1 resident in 100, for any other number
-    "fall": (
-        N_("fewer out of every 100 residents feel unsafe"),
-        N_("about 1 resident in 100 fewer feels unsafe"),
-        N_("about {n} residents in 100 fewer feel unsafe"),
-    ),
-    "rise": (
-        N_("more out of every 100 residents feel unsafe"),
-        N_("about 1 resident in 100 more feels unsafe"),
-        N_("about {n} residents in 100 more feel unsafe"),
-    ),
-}
-REACH = {
-    "clear fall": N_("The fall very likely exceeds the {minimum} in 100 that counts as worthwhile ({chance})."),
-    "probable fall": N_("Whether it reaches the {minimum} in 100 that counts as worthwhile is not sure ({chance})."),
-    "clear rise": N_("That is harm: people feel less safe. The rise very likely exceeds {minimum} in 100 ({chance})."),
-    "probable rise": N_(
-        "That points to harm, not benefit. Whether it exceeds {minimum} in 100 is not sure ({chance})."
-    ),
-}
+VERDICTS = ("blocked", *FALLS, *RISES, "no worthwhile change", "cannot tell")
+STATUSES = (N_("pass"), N_("warn"), N_("fail"), N_("not possible"))
 
 
 def decide(att: dict, *, minimum_pp: float, blocked: bool) -> str:
@@ -59,13 +29,13 @@ def decide(att: dict, *, minimum_pp: float, blocked: bool) -> str:
     known = lambda key: float(np.nan_to_num(att.get(key) or 0.0))
     within = min(known("p_within_minimum"), known("p_within_minimum_wide"))
     rules = {
-        "blocked": blocked,
-        "clear fall": att["p_fall_minimum"] >= CLEAR,
-        "clear rise": att["p_rise_minimum"] >= CLEAR,
-        "no worthwhile change": within >= WITHIN and att["sd"] <= LEARNED * known("prior_sd"),
-        "probable fall": att["p_fall"] >= PROBABLE,
-        "probable rise": att["p_rise"] >= PROBABLE,
-        "cannot tell": True,
+        N_("blocked"): blocked,
+        N_("clear fall"): att["p_fall_minimum"] >= CLEAR,
+        N_("clear rise"): att["p_rise_minimum"] >= CLEAR,
+        N_("no worthwhile change"): within >= WITHIN and att["sd"] <= LEARNED * known("prior_sd"),
+        N_("probable fall"): att["p_fall"] >= PROBABLE,
+        N_("probable rise"): att["p_rise"] >= PROBABLE,
+        N_("cannot tell"): True,
     }
     return next(verdict for verdict, holds in rules.items() if holds)
 
@@ -84,10 +54,7 @@ def label(word: str, *, lang: str) -> str:
 
 def change(points: float, *, lang: str) -> str:
     """A change in residents out of 100 in words: `5.6 fewer`, `0.2 more`, `no change`."""
-    _ = translator(lang).gettext
-    if round(points, 1) == 0:
-        return _("no change")
-    return (_("{n} fewer") if points < 0 else _("{n} more")).format(n=short(abs(points), lang))
+    return said("change", lang, points=points)
 
 
 def headline_count(att: dict, *, minimum_pp: float) -> float:
@@ -119,71 +86,35 @@ def residents_told(result: dict) -> float:
 
 def sentence(result: dict, *, lang: str) -> str:
     """The headline in plain words and plain text: what changed, how sure, and against what it is compared."""
-    _ = translator(lang).gettext
-    if result["verdict"] == "blocked":
-        failed = ", ".join(label(check["name"], lang=lang) for check in result["checks"] if check["status"] == "fail")
-        return _("No verdict: these data cannot show what the projects did. Failed check: {checks}.").format(
-            checks=failed
-        )
-    att, minimum = result["att_pp"], short(result["minimum_pp"], lang)
-    ends = {"low": change(att["lower90"], lang=lang), "high": change(att["upper90"], lang=lang)}
-    if result["verdict"] == "cannot tell":
-        text = _(
-            "We cannot tell from these data whether the projects changed how safe people feel: out of 100 residents of "
-            "the project areas, the change in how many feel unsafe lies between {low} and {high} (90 % interval)."
-        )
-        return f"{text.format(**ends)} {result.get('needed') or ''}".strip()
-    if result["verdict"] in REACH:
-        return _moved(result, ends, minimum, lang)
-    text = _(
-        "The projects made no difference that counts as worthwhile: the change in how many residents feel unsafe is "
-        "probably smaller than {minimum} in 100 ({chance}; 90 % interval: {low} to {high})."
-    ).format(minimum=minimum, chance=percent(att["p_within_minimum"], lang), **ends)
-    if att["p_fall"] >= PROBABLE:
-        text += " " + _("A fall smaller than that is likely.")
-    elif att["p_rise"] >= PROBABLE:
-        text += " " + _("A rise smaller than that is likely.")
-    return text
-
-
-def _moved(result: dict, ends: dict, minimum: str, lang: str) -> str:
-    _ = translator(lang).gettext
-    verdict, size = result["verdict"], residents_told(result)
-    direction = "fall" if verdict in FALLS else "rise"
-    text = _("In the project areas {change} than would have without the projects (90 % interval: {low} to {high}).")
-    none, one, many = MOVED[direction]
-    words = _({0: none, 1: one}.get(size, many)).format(n=short(size, lang))
-    chance, reach = result["att_pp"][f"p_{direction}_minimum"], _(REACH[verdict])
-    if direction == "fall" and chance < UNLIKELY:
-        reach = _("It probably stays short of the {minimum} in 100 that counts as worthwhile ({chance} to reach it).")
-    return f"{text} {reach}".format(change=words, minimum=minimum, chance=percent(chance, lang), **ends)
+    att, size = result["att_pp"], residents_told(result)
+    failed = [label(check["name"], lang=lang) for check in result["checks"] if check["status"] == "fail"]
+    about = {"verdict": result["verdict"], "minimum": result["minimum_pp"], "needed": result.get("needed") or ""}
+    about |= {"likely_fall": att["p_fall"] >= PROBABLE, "likely_rise": att["p_rise"] >= PROBABLE}
+    return said("headline", lang, att=att, size=size, failed=failed, unlikely=UNLIKELY, **about)
 
 
 def odds(result: dict, *, lang: str) -> list[dict]:
     """The chances beside the headline: dicts of `text`, `chance` (in words), `percent` (0-100), `kind` fall|rise|within."""
-    if result["verdict"] == "blocked":
+    verdict, att = result["verdict"], result["att_pp"]
+    if verdict == "blocked":
         return []
-    _ = translator(lang).gettext
-    att, minimum = result["att_pp"], short(result["minimum_pp"], lang)
-    rows = [("fall", _("Fell at all"), att["p_fall"]), ("rise", _("Rose at all"), att["p_rise"])]
-    if result["verdict"] in RISES:
-        rows = [("rise", _("Rose by more than {minimum} in 100"), att["p_rise_minimum"]), *rows[::-1]]
-    elif result["verdict"] == "no worthwhile change":
-        rows = [("within", _("Changed by less than {minimum} in 100"), att["p_within_minimum"]), *rows]
-    else:
-        rows = [("fall", _("Fell by more than {minimum} in 100"), att["p_fall_minimum"]), *rows]
+    first, other = ("rise", "fall") if verdict in RISES else ("fall", "rise")
+    rows = [(first, f"p_{first}_minimum"), (first, f"p_{first}"), (other, f"p_{other}")]
+    if verdict == "no worthwhile change":
+        rows[0] = ("within", "p_within_minimum")
+    minimum = lambda key: result["minimum_pp"] if key.endswith("minimum") else 0
     return [
-        {"kind": kind, "text": text.format(minimum=minimum), "chance": percent(p, lang), "percent": whole_percent(p)}
-        for kind, text, p in rows
+        {
+            "kind": kind,
+            "text": said("odds", lang, kind=kind, minimum=minimum(key)),
+            "chance": percent(att[key], lang),
+            "percent": whole_percent(att[key]),
+        }
+        for kind, key in rows
     ]
 
 
 def next_step(result: dict, *, names: dict, lang: str) -> str:
     """What a council can do with this verdict, and which projects (labels in `names`) cannot be judged yet."""
-    _ = translator(lang).gettext
-    verdict, by_project = result["verdict"], result["by_project"]
-    unknown = [names.get(key, key) for key, row in by_project.items() if row["verdict"] == "cannot tell"]
-    text = _(ADVICE[verdict])
-    if verdict in ("cannot tell", "blocked") or not unknown:
-        return text
-    return f"{text} " + _("Cannot be judged one by one yet: {projects}.").format(projects=", ".join(unknown))
+    unknown = [names.get(p, p) for p, row in result["by_project"].items() if row["verdict"] == "cannot tell"]
+    return said("advice", lang, verdict=result["verdict"], unknown=unknown)
