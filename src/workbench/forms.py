@@ -38,11 +38,11 @@ def effects(counts, *, form) -> np.ndarray:
     if cuts < 1 + scaled or not (cells.sum(1) > 0).all():
         return np.full(cuts + 1, np.nan)
     p = _fit(cells + 0.5 * (cells == 0).any(), link=link, scaled=scaled)
-    return np.full(cuts + 1, np.nan) if p is None else 100 * (p[3] - p[4])
+    return 100 * (p[3] - p[4])
 
 
 def _fit(cells, *, link, scaled):
-    """Probabilities (5, answer) of the four cells and of treated after without, by Fisher scoring; None if it fails."""
+    """Probabilities (5, answer) of the four cells and of treated after without, by Fisher scoring; NaN if it fails."""
     cuts, n = cells.shape[1] - 1, cells.sum(1)
     pooled = np.cumsum(cells.sum(0))
     theta = np.r_[link.ppf(pooled[:-1] / pooled[-1]), np.zeros(6 if scaled else 3)]
@@ -59,9 +59,9 @@ def _fit(cells, *, link, scaled):
             if new.min() > 0 and np.sum(cells * np.log(new / p[:4])) > 0:
                 break
         else:
-            return None
+            break
         theta = theta + shrink * step
-    return None
+    return np.full_like(p, np.nan)
 
 
 def _probabilities(theta, cuts, *, link):
@@ -83,8 +83,7 @@ def summaries(panel) -> tuple[dict[str, np.ndarray], int]:
     data = linear.summaries(panel)
     known = np.isfinite(data["percent"])
     data |= {"free": data["free"] & known, "window": data["window"] & known}
-    counts = panel["counts"].sum("stratum").transpose("area", "wave", "answer").values
-    counts = counts * (data["free"] | data["window"])[..., None]
+    counts = panel["counts"].sum("stratum").values * (data["free"] | data["window"])[..., None]
     given, lower, upper = counts.sum((0, 1)) > 0, panel["lower"].values, panel["upper"].values
     every = range(1, panel.sizes["category"])
     cuts = [k for k in every if not (given & (lower < k) & (upper >= k)).any()]
@@ -100,34 +99,33 @@ def by_form(data, *, unsafe) -> dict[str, float]:
     project in the same waves; an area's waves weigh alike, treated areas by residents, others by answers, and cohorts
     by residents. Mixing areas and waves into one cell is sound as long as their mix is the same before and after.
     """
-    wanted = [form for form in FORMS if data["classes"].shape[2] > 2 or not FORMS[form][1]]
-    free, window = data["free"], data["window"]
-    usable = np.flatnonzero(free.any(1) & window.any(1))
-    key = [(np.flatnonzero(free[a])[-1], np.flatnonzero(window[a])[0]) for a in usable]
-    rows, weights = [], []
-    for cohort in sorted(set(key)):
-        areas = usable[[k == cohort for k in key]]
-        before, after = free[areas].any(0), window[areas].any(0)
-        others = np.flatnonzero((free & before).any(1) & (free | ~after).all(1))
-        others = np.setdiff1d(others, areas)
-        if not len(others):
+    free, window, classes = data["free"], data["window"], data["classes"]
+    wanted = [form for form in FORMS if classes.shape[2] > 2 or not FORMS[form][1]]
+    wave = np.arange(free.shape[1])
+    ends = np.c_[np.where(free, wave, -1).max(1), np.where(window, wave, len(wave)).min(1)]
+    usable, rows, sizes = free.any(1) & window.any(1), [], []
+    for cohort in np.unique(ends[usable], axis=0):
+        mine = (usable & (ends == cohort).all(1))[:, None]
+        before, after = (mine & free).any(0), (mine & window).any(0)
+        others = ((free & before).any(1) & (free | ~after).all(1))[:, None] & ~mine
+        if not others.any():
             continue
-        n = data["classes"][others].sum((1, 2))
-        groups = [(others, free & before, free & after, n), (areas, free, window, data["residents"][areas])]
-        counts = np.array([[_pooled(data["classes"], a, where, w) for where in (b, c)] for a, b, c, w in groups])
+        pairs = (others & free & before, others & free & after), (mine & free, mine & window)
+        by = classes.sum((1, 2)), data["residents"]
+        counts = np.array(
+            [[_pooled(classes, where, size) for where in pair] for pair, size in zip(pairs, by, strict=True)]
+        )
         given = counts.sum((0, 1)) > 0
-        counts, is_unsafe = counts[..., given], np.flatnonzero(given) >= unsafe
-        found = [effects(counts, form=form)[is_unsafe].sum() for form in wanted]
+        is_unsafe = np.flatnonzero(given) >= unsafe
+        found = [effects(counts[..., given], form=form)[is_unsafe].sum() for form in wanted]
         if np.isfinite(found).all():
             rows.append(found)
-            weights.append(data["residents"][areas].sum())
-    return dict(zip(wanted, np.average(rows, axis=0, weights=weights) if rows else [np.nan] * len(wanted), strict=True))
+            sizes.append(data["residents"][mine[:, 0]].sum())
+    return dict(zip(wanted, np.average(rows, axis=0, weights=sizes) if rows else [np.nan] * len(wanted), strict=True))
 
 
-def _pooled(classes, areas, where, weight):
-    """Counts by class of the chosen cells as if every area had its share of the answers: shares by `weight`."""
-    here = classes[areas] * where[areas][..., None]
-    total = here.sum(2, keepdims=True)
-    share = np.divide(here, total, out=np.zeros_like(here), where=total > 0).sum(1)
-    share /= np.maximum((total > 0).sum(1), 1)
-    return here.sum() * np.average(share, axis=0, weights=weight)
+def _pooled(classes, where, size):
+    """Counts by class of the chosen cells as if every area had its share of the answers: areas by `size`."""
+    here = classes * where[..., None]
+    share = here / np.maximum(here.sum(2, keepdims=True), 1e-9)
+    return here.sum() * np.einsum("aw,awk->k", linear.weights(where, size), share)

@@ -16,7 +16,6 @@ left out; `weights` (after) make the effect out of the latter. One wave is one s
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
-from scipy.stats import norm
 
 from workbench import linear
 
@@ -33,27 +32,22 @@ def event_study(panel, *, sd_shock, rho) -> dict | None:
     stopped and unknown waves have coefficient, variance and weight 0. None where the effect is unknown.
     """
     data = linear.summaries(panel)
-    state = (
-        data["begun"] + 1 * panel["exposure"].any("project").transpose("area", "wave").values
-    )  # 1 announced, 2 running
+    state = data["begun"] + 1 * panel["exposure"].any("project").values  # 1 announced, 2 running
     seen, treated = np.isfinite(data["latent"]), np.flatnonzero(data["treated"])
+    counts = data["window"] * (data["residents"] / np.maximum(data["window"].sum(1), 1))[:, None]
     columns, about = [], []
     _patterns, cohort = np.unique(state[treated], axis=0, return_inverse=True)
     for members in (treated[cohort.ravel() == k] for k in range(len(_patterns))):
         before = np.flatnonzero(data["free"][members].any(0))
-        for wave in np.flatnonzero(seen[members].any(0)) if len(before) else ():
-            if wave != before[-1]:
-                column = np.zeros(state.shape)
-                column[members, wave] = 1.0
-                columns.append(column)
-                inside = data["window"][members]
-                share = data["residents"][members] / np.maximum(inside.sum(1), 1)
-                counts = (share * inside[:, wave]).sum(), data["residents"][members].sum()
-                about.append((wave - before[-1] - 1, state[members[0], wave], *counts))
-    used = seen & (data["free"] | data["treated"][:, None])
-    inverse = linear.precision(data["information"], used, year=data["year"], sd_shock=sd_shock, rho=rho)
+        for wave in np.setdiff1d(np.flatnonzero(seen[members].any(0)), before[-1:]) if len(before) else ():
+            columns.append(np.zeros(state.shape))
+            columns[-1][members, wave] = 1.0
+            sizes = counts[members, wave].sum(), data["residents"][members].sum()
+            about.append((wave - before[-1] - 1, state[members[0], wave], *sizes))
     if not columns:
         return None
+    used = seen & (data["free"] | data["treated"][:, None])
+    inverse = linear.precision(data["information"], used, year=data["year"], sd_shock=sd_shock, rho=rho)
     solved, estimate, known = linear.regress(data["latent"], inverse, np.stack(columns, axis=-1))[:3]
     time, phase, counted, residents = np.array(about).T
     known &= (time < 0) | (phase == 2)
@@ -62,13 +56,10 @@ def event_study(panel, *, sd_shock, rho) -> dict | None:
     there = set(time[known])
     pre = next(k for k in range(len(there) + 1) if -2 - k not in there)
     event_time = np.r_[np.arange(-1 - pre, -1), np.arange(time[known].max() + 1)]
-    rows, weights = np.zeros((len(event_time), len(time))), np.zeros(len(event_time))
-    for row, at in enumerate(event_time):
-        here = known & (time == at)
-        weights[row] = (counted * here).sum()
-        share = (counted if weights[row] > 0 and at >= 0 else residents) * here
-        rows[row] = share / max(share.sum(), 1e-12)
-    weights = weights[pre:] / weights[pre:].sum()
+    here = known & (time == event_time[:, None])
+    weights = here @ counted
+    sizes = here * np.where((event_time >= 0)[:, None] & (weights > 0)[:, None], counted, residents)
+    rows, weights = sizes / np.maximum(sizes.sum(1, keepdims=True), 1e-12), weights[pre:] / weights[pre:].sum()
     return {"beta": rows @ estimate, "covariance": rows @ solved @ rows.T, "pre": pre, "weights": weights}
 
 
@@ -76,8 +67,8 @@ def relative_magnitudes(beta, covariance, *, pre, weights, bounds, level=0.9) ->
     """Robust interval of the effect for each Mbar in `bounds`: columns kind, bound, lower, upper. Needs `pre` >= 1."""
     effect, room = _drawn(beta, covariance, pre=pre, weights=weights)
     low, high = (1 - level) / 2, (1 + level) / 2
-    rows = [(m, np.quantile(effect - m * room, low), np.quantile(effect + m * room, high)) for m in bounds]
-    return pd.DataFrame(rows, columns=["bound", "lower", "upper"]).assign(kind="relative")[COLUMNS]
+    rows = [("relative", m, np.quantile(effect - m * room, low), np.quantile(effect + m * room, high)) for m in bounds]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def breakdown(beta, covariance, *, pre, weights, level=0.9) -> float:
@@ -103,16 +94,16 @@ def smoothness(beta, covariance, *, pre, weights, bounds, level=0.9) -> pd.DataF
     gain = np.linalg.solve(spread[:-1, :-1], spread[:-1, -1])
     sd = np.sqrt(max(spread[-1, -1] - gain @ spread[:-1, -1], 0.0))
     reach = sum(abs(weights[s:] @ (ahead[s:] - s)) for s in range(len(weights)))
-    rng, rows = np.random.default_rng(0), []
+    rng, rows, tails = np.random.default_rng(0), [], np.array([1 - level, 1 + level]) / 2
     for m in bounds:
         bends = _boxed(mean[:-1], spread[:-1, :-1], m, rng) if m > 0 and pre > 1 else np.zeros((1, pre - 1))
         centre = mean[-1] + (bends - mean[:-1]) @ gain
-        ends = norm.ppf((1 + level) / 2) * sd * np.array([-1, 1])
         if len(centre) > 1:
-            drawn = centre + sd * rng.standard_normal(len(centre))
-            ends, centre = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]), np.zeros(1)
-        rows.append((m, centre[0] + ends[0] - m * reach, centre[0] + ends[1] + m * reach))
-    return pd.DataFrame(rows, columns=["bound", "lower", "upper"]).assign(kind="smoothness")[COLUMNS]
+            low, high = np.quantile(centre + sd * rng.standard_normal(len(centre)), tails)
+        else:
+            low, high = centre[0] + sd * ndtri(tails)
+        rows.append(("smoothness", m, low - m * reach, high + m * reach))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _drawn(beta, covariance, *, pre, weights):

@@ -22,19 +22,20 @@ def summaries(panel) -> dict[str, np.ndarray]:
     `begun` (announced or later), `free` (answers, and no project yet), `window`, `treated` (area), `residents` (area), `year` (wave).
     """
     latent, information = working_response(panel)
-    counts = panel["counts"].sum(("stratum", "answer")).transpose("area", "wave").values
-    seen = counts > 0
-    begun = panel["design"].sum("effect").transpose("area", "wave").values > 0
+    answers = panel["counts"].sum(("stratum", "answer")).values
+    seen, begun = answers > 0, panel["design"].sum("effect").values > 0
     # The working response is shrunk by a N(0, 1) prior to keep 0 % and 100 % finite; here that would be a bias.
     latent = np.where(seen, latent * (1 + 1 / np.where(seen, information, np.inf)), np.nan)
+    # A cell's own information would weigh its own noise: it is answers times an area and a wave effect.
+    each = lambda axis: information.sum(axis, keepdims=True) / np.maximum(answers.sum(axis, keepdims=True), 1e-9)
     return {
         "latent": latent,
-        "percent": 100 * panel["share_unsafe"].transpose("area", "wave").values,
-        "information": _smooth(information, counts),
-        "answers": counts,
+        "percent": 100 * panel["share_unsafe"].values,
+        "information": answers * each(1) * each(0) / np.maximum(each(None), 1e-9),
+        "answers": answers,
         "begun": begun,
         "free": ~begun & seen,
-        "window": panel["window"].any("project").transpose("area", "wave").values & seen,
+        "window": panel["window"].any("project").values & seen,
         "treated": contrasted(panel),
         "residents": panel["population"].sum("stratum").values,
         "year": panel["year"].values,
@@ -43,15 +44,8 @@ def summaries(panel) -> dict[str, np.ndarray]:
 
 def contrasted(panel) -> np.ndarray:
     """Areas held against the rest: the treated ones, or where all are treated, all but those that start last."""
-    treated = panel["treated"].values
-    start = (panel["design"].sum("effect") > 0).transpose("area", "wave").values.argmax(1)
+    treated, start = panel["treated"].values, (panel["design"].sum("effect").values > 0).argmax(1)
     return treated if not treated.all() else start < start.max()
-
-
-def _smooth(information, counts):
-    """Information by area and wave effects times answers: a cell's own would weigh its own noise."""
-    ratio = lambda axis: information.sum(axis, keepdims=True) / np.maximum(counts.sum(axis, keepdims=True), 1e-9)
-    return counts * ratio(1) * ratio(0) / max(information.sum() / max(counts.sum(), 1e-9), 1e-9)
 
 
 def shocks(idata) -> dict[str, float]:
@@ -76,6 +70,12 @@ def precision(information, used, *, year, sd_shock, rho) -> np.ndarray:
     return np.where(both, np.linalg.inv(np.where(both, errors, np.eye(len(year)))), 0.0)
 
 
+def weights(where, residents) -> np.ndarray:
+    """Weights of the chosen cells (area, wave), summing to 1: areas by residents, an area's waves alike."""
+    size = where * (residents / np.maximum(where.sum(1), 1))[:, None]
+    return size / size.sum()
+
+
 def imputed(y, inverse, *, window, residents, errors=None) -> tuple[float, float]:
     """Mean of observed minus counterfactual over `window`: areas by residents, an area's waves alike; NaN if none.
 
@@ -88,14 +88,13 @@ def imputed(y, inverse, *, window, residents, errors=None) -> tuple[float, float
     contrast = np.eye(y.shape[1])[None] - part[:, None, :]
     known = (np.abs(contrast @ (pooled @ solved) - contrast).max(-1) < 1e-6) & part.any(1, keepdims=True)
     known &= window & np.isfinite(y)
-    weight = residents * known.any(1)
-    if not weight.any():
+    if not known.any():
         return np.nan, np.nan
-    share = known * (weight / weight.sum() / np.maximum(known.sum(1), 1))[:, None]
+    share = weights(known, residents)
     share = share - share.sum(1, keepdims=True) * part
-    weights = share - np.einsum("v,avu->au", share.sum(0) @ solved, within)
-    variance = np.nan if errors is None else np.einsum("au,auv,av->", weights, errors, weights, optimize=True)
-    return float((weights * np.nan_to_num(y)).sum()), float(np.sqrt(variance))
+    share = share - np.einsum("v,avu->au", share.sum(0) @ solved, within)
+    variance = np.nan if errors is None else np.einsum("au,auv,av->", share, errors, share, optimize=True)
+    return float((share * np.nan_to_num(y)).sum()), float(np.sqrt(variance))
 
 
 def effect_of(data, *, free, window, sd_shock, rho) -> tuple[float, float]:
@@ -109,10 +108,9 @@ def window_share(data) -> float:
     """Observed share unsafe (0-1) in the window, by residents; where classes hide it, as the latent index has it."""
     for share in (data["percent"] / 100, expit(data["latent"])):
         known = data["window"] & np.isfinite(share)
-        areas = known.any(1)
-        if areas.any():
-            mean = np.where(known, share, 0.0)[areas].sum(1) / known[areas].sum(1)
-            return float(np.clip(np.average(mean, weights=data["residents"][areas]), 1e-3, 1 - 1e-3))
+        if known.any():
+            mean = (weights(known, data["residents"]) * np.nan_to_num(share)).sum()
+            return float(np.clip(mean, 1e-3, 1 - 1e-3))
     return np.nan
 
 
@@ -180,11 +178,11 @@ def pre_trend(data, *, sd_shock, rho) -> dict[str, float] | None:
 
 def years_ahead(data) -> float:
     """Years from the middle of an area's free waves to the middle of its window, a mean by residents."""
-    year = np.broadcast_to(data["year"], data["free"].shape)
-    areas = data["window"].any(1) & data["free"].any(1)
-    middle = lambda where: (year * where).sum(1) / np.maximum(where.sum(1), 1)
-    ahead = middle(data["window"]) - middle(data["free"])
-    return float(np.average(ahead[areas], weights=data["residents"][areas])) if areas.any() else np.nan
+    both = (data["window"].any(1) & data["free"].any(1))[:, None]
+    if not both.any():
+        return np.nan
+    after, before = (weights(data[name] & both, data["residents"]).sum(0) @ data["year"] for name in ("window", "free"))
+    return float(after - before)
 
 
 def regress(y, inverse, columns):
