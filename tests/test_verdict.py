@@ -274,9 +274,9 @@ def test_label_advice_and_grade_follow_the_verdict(evaluation, level):
     "values, shares, words",
     [
         # Nine in ten at a fall of 2.5, one in ten at a rise of 30: the mean is a rise, the finding is not.
-        ((-2.5, 30), (0.92, 0.08), "fewer out of every 100 residents feel unsafe than"),
-        ((-2.5, 12), (0.92, 0.08), "fewer out of every 100 residents feel unsafe than"),  # a mean fall of 1.3, very likely above 2
-        ((-1.0, -60), (0.9, 0.1), "fewer out of every 100 residents feel unsafe than"),  # a mean fall of 6.9, probably short of 2
+        ((-2.5, 30), (0.92, 0.08), "fewer out of every 100"),
+        ((-2.5, 12), (0.92, 0.08), "fewer out of every 100"),  # a mean fall of 1.3, very likely above 2
+        ((-1.0, -60), (0.9, 0.1), "fewer out of every 100"),  # a mean fall of 6.9, probably short of 2
     ],
 )
 def test_a_mean_that_contradicts_the_finding_is_not_told(values, shares, words):
