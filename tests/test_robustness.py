@@ -176,7 +176,7 @@ def test_the_log_likelihood_is_the_models_own():
         upper=("answer", [0, 1, 3, 3]),
     )
     made = made.assign_coords(cohort=("area", ["new", "never"])).assign(effect_project=("effect", [0]))
-    made = made.assign(effect_pooled=("effect", [True]))
+    made = made.assign(effect_pooled=("effect", [True]), population=(("area", "stratum"), np.ones((2, 2))))
     rng, cut = np.random.default_rng(4), np.array([-1.1, 0.0, 1.3])
     latent, strata = rng.normal(size=(2, 2)), np.array([0.2, -0.2])
     drawn = xr.Dataset(
