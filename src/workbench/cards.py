@@ -9,6 +9,7 @@ import json
 import time
 from datetime import UTC, datetime
 from functools import cache, partial
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -22,7 +23,7 @@ from workbench.inference import diagnostics, sampler, settle, sound
 from workbench.items import ITEMS
 from workbench.models.perceived import build_model
 from workbench.panel import build_panel
-from workbench.paths import project_root, relative, resolve
+from workbench.paths import relative, resolve
 
 K = 10  # respondents behind one area and wave, below which nothing may leave the building
 WIDEST = 1.0  # logit: an effect less certain than this says nothing, and its normal approximation fails
@@ -203,7 +204,7 @@ def _project(city, panel, posterior, project, result) -> dict:
 
 @cache
 def _validator():
-    schema = project_root() / "docs" / f"{VERSION}.schema.json"
+    schema = Path(__file__).resolve().parents[2] / "docs" / f"{VERSION}.schema.json"
     return jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
 
 

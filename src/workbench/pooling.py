@@ -18,7 +18,7 @@ from workbench.errors import ParameterError
 from workbench.estimands import summarise
 from workbench.inference import diagnostics, sampler, settle, sound
 from workbench.items import ITEMS
-from workbench.language import number, percent, points, translator
+from workbench.language import said
 from workbench.models import evidence
 from workbench.models.perceived import PRIORS
 from workbench.paths import resolve
@@ -110,87 +110,38 @@ def small_studies(pool, idata) -> dict | None:
 
 def small_studies_sentence(pool, idata, *, lang) -> str:
     """What `small_studies` found, in words."""
-    _, found = translator(lang).gettext, small_studies(pool, idata)
-    if found is None:
-        return _("Whether failures are missing among small studies cannot be asked of fewer than {n} projects.").format(
-            n=FEW
-        )
-    text = _("Effects do not go with how uncertain a card is (p = {p}): no sign that failures are missing.")
-    if found["p"] < 0.1:
-        text = _(
-            "Less certain cards show other effects than certain ones (p = {p}): failures may be missing from the pool, or small "
-            "projects may differ."
-        )
-    return text.format(p=number(found["p"], lang, 2))
+    return said("small_studies", lang, p=(small_studies(pool, idata) or {}).get("p"), few=FEW)
 
 
 def slope_sentence(idata, *, lang) -> str:
     """What the cards say of Collective Impact; *prior-dominated* where that is mostly what was assumed."""
-    _ = translator(lang).gettext
-    if "slope" not in idata["posterior"]:
-        return _("No card has Collective Impact scores: whether better organised projects do more cannot be asked.")
-    found = summarise(idata["posterior"]["slope"])
-    if found["sd"] > DOMINATED * evidence.SLOPE_SD:
-        return _(
-            "Whether better organised projects do more: prior-dominated. These cards say almost nothing about it, and the slope "
-            "({mean} logit per step of the rubric, 90 % interval {low} to {high}) is mostly what was assumed."
-        ).format(**_told(found, lang))
-    return _(
-        "One step more on the Collective Impact rubric goes with a change of the effect by {mean} logit (90 % interval {low} to "
-        "{high}; below zero is a larger fall). Better organised projects may differ in other ways as well."
-    ).format(**_told(found, lang))
-
-
-def _told(found, lang) -> dict:
-    return {k: number(found[key], lang, 2) for k, key in (("mean", "mean"), ("low", "lower90"), ("high", "upper90"))}
+    found = summarise(idata["posterior"]["slope"]) if "slope" in idata["posterior"] else {}
+    return said("slope", lang, found=found, dominated=found.get("sd", 0) > DOMINATED * evidence.SLOPE_SD)
 
 
 def sentence(pool, idata, *, lang) -> str:
     """The pool's headline in plain words: mean, how different places are, and what a next city may expect."""
-    _, found = translator(lang).gettext, diagnostics(idata)
-    if not sound(found):
-        return _("No pooled result: the computation has not settled (R-hat {rhat}); more draws are needed.").format(
-            rhat=number(found["rhat_max"], lang, 3)
-        )
-    base, posterior = reference_base(pool), idata["posterior"]
-    mean, ahead = (summarise(to_pp(posterior[name], base)) for name in ("mu", "next"))
-    chance = max(mean["p_fall"], mean["p_rise"])
-    lead = _("Whether such projects on average change how safe people feel cannot be told yet")
-    if chance >= 0.95:
-        lead = (
-            _("On average fewer residents feel unsafe")
-            if mean["p_fall"] >= 0.95
-            else _("On average more residents feel unsafe")
-        )
-    text = _(
-        "{lead}: {mean} points at a base of {base} % (90 % interval {low} to {high}), from {n} projects in {cities} cities. One "
-        "project in a next city may expect {next_low} to {next_high} points; the chance that it lowers insecurity is {chance}."
-    )
-    return text.format(
-        lead=lead, mean=points(mean["mean"], lang), low=points(mean["lower90"], lang), high=points(mean["upper90"], lang),
-        base=number(base, lang, 0), n=pool.sizes["project"], cities=len(set(pool["city"].values.tolist())),
-        next_low=points(ahead["lower90"], lang), next_high=points(ahead["upper90"], lang), chance=percent(ahead["p_fall"], lang),
-    )  # fmt: skip
+    found, base = diagnostics(idata), reference_base(pool)
+    mean, ahead = (summarise(to_pp(idata["posterior"][name], base)) for name in ("mu", "next"))
+    about = {"base": base, "n": pool.sizes["project"], "cities": len(set(pool["city"].values.tolist()))}
+    return said("pooled", lang, settled=sound(found), rhat=found["rhat_max"], mean=mean, ahead=ahead, **about)
 
 
 def build_result(pool, chosen, left_out, idata, effects, other, *, lang) -> dict:
-    """pooled.json as a plain dict (docs/data.md)."""
-    pick = lambda name: {
-        row["scale"]: {k: row[k] for k in COLUMNS[4:]}
-        for row in effects[effects["estimand"] == name].to_dict("records")
-    }
-    settings = {
-        name: idata.attrs[name] for name in ("model", "prior", "discount", "draws", "tune", "chains", "seed", "sampler")
-    }
+    """pooled.json as a plain dict (docs/evidence.md)."""
+    by_scale = effects.set_index(["estimand", "scale"])[COLUMNS[4:]]
+    pick = lambda name: by_scale.loc[name].to_dict("index")
+    found, names = diagnostics(idata), ("model", "prior", "discount", "draws", "tune", "chains", "seed", "sampler")
+    status, message = checks.convergence(found, reruns=int(idata.attrs.get("reruns", 0)), lang=lang)
     return {
-        "sentence": sentence(pool, idata, lang=lang),
-        "verdict": "pooled" if sound(diagnostics(idata)) else "blocked", "checks": _checks(idata, lang), "simulated": chosen[0]["simulated"], "family": chosen[0]["family"],
-        "base_pp": reference_base(pool), "mean": pick("pooled_mean"), "heterogeneity": pick("heterogeneity"),
-        "next_city": pick("next_city"), "collective_impact": slope_sentence(idata, lang=lang),
-        "small_studies": small_studies(pool, idata), "refits": other.to_dict("records"), "diagnostics": diagnostics(idata),
+        "sentence": sentence(pool, idata, lang=lang), "verdict": "pooled" if status == "pass" else "blocked",
+        "checks": [{"name": "convergence", "status": status, "message": message}], "diagnostics": found,
+        "simulated": chosen[0]["simulated"], "family": chosen[0]["family"], "base_pp": reference_base(pool),
+        "mean": pick("pooled_mean"), "heterogeneity": pick("heterogeneity"), "next_city": pick("next_city"),
+        "collective_impact": slope_sentence(idata, lang=lang), "small_studies": small_studies(pool, idata),
+        "refits": other.to_dict("records"), "left_out": left_out, "made": f"{datetime.now(UTC):%Y-%m-%d}",
         "cards": [{k: card[k] for k in ("file", "city", "sha256", "made", "grade", "verdict")} for card in chosen],
-        "left_out": left_out, "made": f"{datetime.now(UTC):%Y-%m-%d}",
-        "provenance": settings | {"code_hash": provenance.code_hash()} | provenance.versions(),
+        "provenance": {k: idata.attrs[k] for k in names} | {"code_hash": provenance.code_hash()} | provenance.versions(),
     }  # fmt: skip
 
 
@@ -221,17 +172,12 @@ def without_evidence(evidence, idata, *, lang) -> dict:
     """What result.json says of other cities' part in the effect: `evidence`, the effect `alone` in pp, and a sentence; {} for {}."""
     if not evidence:
         return {}
-    _ = translator(lang).gettext
-    alone = {key: idata.attrs[f"att_alone{key and '_'}{key}"] for key in ("", "sd", "lower90", "upper90")}
-    alone["mean"] = alone.pop("")
-    text = _(
-        "This result leans on evidence cards of other cities ({n}), each counted at {discount} of its weight. Without them it is {mean} "
-        "points (90 % interval {low} to {high})."
-    ).format(
-        n=len(evidence["cards"]), discount=percent(evidence["discount"], lang) if evidence["discount"] < 1 else "100 %",
-        mean=points(alone["mean"], lang), low=points(alone["lower90"], lang), high=points(alone["upper90"], lang),
-    )  # fmt: skip
-    return evidence | {"alone": alone, "told": text}
+    alone = {
+        key: idata.attrs["att_alone" + (key != "mean") * f"_{key}"] for key in ("mean", "sd", "lower90", "upper90")
+    }
+    about = {"n": len(evidence["cards"]), "discount": evidence["discount"]} | alone
+    about.pop("sd")
+    return evidence | {"alone": alone, "told": said("without_evidence", lang, **about)}
 
 
 def forest(pool, effects) -> pd.DataFrame:
@@ -264,11 +210,6 @@ def _with_next(posterior, *, seed) -> xr.Dataset:
     mean = posterior["mu"] + posterior["tau"] * np.sqrt(posterior["between"]) * city
     own = posterior["tau"] * np.sqrt(1 - posterior["between"]) * tails
     return posterior.assign(next_mean=mean, next=mean + own)
-
-
-def _checks(idata, lang) -> list[dict]:
-    status, message = checks.convergence(diagnostics(idata), reruns=int(idata.attrs.get("reruns", 0)), lang=lang)
-    return [{"name": "convergence", "status": status, "message": message}]
 
 
 def _both(about, theta, base) -> list[dict]:
