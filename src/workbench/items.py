@@ -42,42 +42,5 @@ def _item(name: str, entry: dict, scales: dict[str, dict[str, list[str]]]) -> It
     return Item(item=name, categories=tuple(label for label, _ in scale), labels=labels, **rest)
 
 
-def _load() -> dict[str, Item]:
-    """Read items.toml, which is part of the package."""
-    content = tomllib.loads((Path(__file__).parent / "items.toml").read_text(encoding="utf-8"))
-    return {name: _item(name, entry, content["scales"]) for name, entry in content["items"].items()}
-
-
-ITEMS: dict[str, Item] = _load()
-
-
-def as_markdown() -> str:
-    """Return docs/items.md: what was asked, the answers from secure to insecure, and where that is known from."""
-    head = [
-        "# Survey items\n",
-        "Generated from `src/workbench/items.toml` by `python -m workbench.items`; a test compares the two.",
-        "Answers run from secure to insecure (cohesion: from most to least cohesive); **bold** is where *unsafe*",
-        "starts. Only items of one family may be pooled between cities, on the latent scale, never as percentages.\n",
-    ]
-    return "\n".join(head + [_section(entry) for entry in ITEMS.values()]).rstrip() + "\n"
-
-
-def _section(entry: Item) -> str:
-    answers = ", ".join(f"**{name}**" if name == entry.unsafe_from else name for name in entry.categories)
-    lines = [f"## {entry.item}\n", f"> {entry.wording} ({entry.wording_language})\n"]
-    lines += [f"- {entry.construct}, family `{entry.family}`", f"- Answers: {answers}"]
-    if entry.codes:
-        lines.append("- Codes: " + ", ".join(f"{code} = {name}" for code, name in entry.codes.items()))
-    if entry.missing:
-        lines.append("- No answer: " + ", ".join(entry.missing))
-    if entry.off_scale:
-        lines.append("- Off the scale, counted apart: " + ", ".join(entry.off_scale))
-    if entry.routed_out:
-        lines.append(f"- Spared by the filter question: {entry.routed_out}")
-    if entry.agree_is_cohesive is False:
-        lines.append("- Agreeing means less cohesion, so the answers are turned round")
-    return "\n".join([*lines, f"- Source: {entry.source}\n"])
-
-
-if __name__ == "__main__":
-    print(as_markdown(), end="")
+CONTENT = tomllib.loads((Path(__file__).parent / "items.toml").read_text(encoding="utf-8"))
+ITEMS: dict[str, Item] = {name: _item(name, entry, CONTENT["scales"]) for name, entry in CONTENT["items"].items()}

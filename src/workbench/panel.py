@@ -94,25 +94,19 @@ def choices(city, item, unsafe_from, projects, comparison, window_months, minimu
     known = [i for i in city.items if ITEMS[i].construct == "insecurity"]
     rows = city.projects[city.projects["project"].isin(projects)] if projects else city.projects
     primary = [i for i in rows["primary_item"].dropna().unique() if i in known]
-    item = item or (primary[0] if len(primary) == 1 else next(iter(known), None))
-    if item not in known:
-        what = f"item {item!r} is not an item of insecurity in {city.city}" if item else f"{city.city} has none"
-        faults.append(f"{what}{nearest(item, known)}; allowed: {', '.join(known) or 'a city with such an item'}")
-    else:
-        levels = ITEMS[item].categories
-        unsafe_from = unsafe_from or ITEMS[item].unsafe_from
-        if unsafe_from not in levels[1:]:
-            hint = nearest(unsafe_from, levels[1:])
-            faults.append(f"unsafe_from {unsafe_from!r} is not a category{hint}; allowed: {', '.join(levels[1:])}")
-    for what, names, allowed in (
-        ("project", projects, city.projects["project"].unique()),
-        ("comparison area", comparison, city.areas["area"].unique()),
-    ):
-        some = ", ".join(map(str, list(allowed)[:12])) + (", ..." if len(allowed) > 12 else "")
-        for name in dict.fromkeys(names):
-            if name not in set(allowed):
-                hint = nearest(name, allowed)
-                faults.append(f"{what} {name!r} is not in {city.city}{hint}; allowed: {some or 'none'}")
+    item = item or (primary[0] if len(primary) == 1 else next(iter(known), ""))
+    levels = ITEMS[item].categories[1:] if item in known else ()
+    unsafe_from = unsafe_from or (ITEMS[item].unsafe_from if levels else "")
+    wanted = [  # what it is called, the names given, what they are not if refused, the names allowed
+        ("item", [item], f"an item of insecurity in {city.city}", known),
+        ("unsafe_from", [unsafe_from] if levels else [], "a category", levels),
+        ("project", projects, f"in {city.city}", city.projects["project"].unique()),
+        ("comparison area", comparison, f"in {city.city}", city.areas["area"].unique()),
+    ]
+    for what, names, lacking, allowed in wanted:
+        some = (", ".join(allowed[:12]) or "none") + (", ..." if len(allowed) > 12 else "")
+        for name in dict.fromkeys(name for name in names if name not in allowed):
+            faults.append(f"{what} {name!r} is not {lacking}{nearest(name, allowed)}; allowed: {some}")
     match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(window_months))
     if not match or int(match[1]) >= int(match[2]):
         faults.append(f"window_months {window_months!r}: allowed are two whole numbers of months such as 6-24")
@@ -145,17 +139,14 @@ def _phases(city, counts, *, window) -> pd.DataFrame:
     waves = _middle(city, counts["wave"].values).rename("date").reset_index()
     waves["position"] = np.arange(len(waves))
     table = city.projects[city.projects["area"].isin(counts["area"].values)].merge(waves, how="cross")
-    conditions = [
-        table["date"] < table["announced"],
-        table["date"] < table["full"],
-        table["date"] >= table["stop"],
-    ]
+    date = table["date"]
+    conditions = [date < table["announced"], date < table["full"], date >= table["stop"]]
     table["phase"] = np.select(conditions, ["before", "announced", "stopped"], "running")
     running = table["phase"] == "running"
     key = [table["project"], table["area"]]
     first = table["position"].where(running).groupby(key).transform("min")
     table["event_time"] = (table["position"] - first).where(running, -1).astype(int)
-    inside = running & ((table["date"] - table["full"]) / MONTH).between(*window)
+    inside = running & ((date - table["full"]) / MONTH).between(*window)
     table["fallback"] = ~inside.groupby(key).transform("any")
     table["window"] = np.where(table["fallback"], running, inside)
     return table
@@ -165,11 +156,20 @@ def _design(city, chosen, phases, *, surveyed):
     """Areas in the analysis, projects left to evaluate, and what the reader must be told; else ParameterError."""
     _ = translator(chosen["lang"]).gettext
     active = phases[phases["phase"] != "before"]
-    early = set(active.loc[active["position"] == 0, "area"])
-    names = chosen["projects"] or tuple(dict.fromkeys(city.projects["project"]))
+    early = set(active["area"][active["position"] == 0])
+    late, active = phases[~phases["area"].isin(early)], active[~active["area"].isin(early)]
+    needed = {  # why a project cannot be evaluated -> those of which that is not true
+        _("Project {project} has no area with answers to this item: it cannot be evaluated."): phases,
+        _(
+            "Project {project} was already announced or running in the first wave: its areas leave the comparison."
+        ): late,
+        _("Project {project} was not in full operation in any wave: it cannot be evaluated."): late[
+            late["phase"] == "running"
+        ],
+    }
     notices, selected = [], []
-    for project in names:
-        fault = _not_evaluable(phases[phases["project"] == project], early, _)
+    for project in chosen["projects"] or dict.fromkeys(city.projects["project"]):
+        fault = next((why for why, rows in needed.items() if project not in set(rows["project"])), "")
         if not fault:
             selected.append(project)
         elif not any(notice.startswith(f"project {project} ") for notice in city.notices):
@@ -178,21 +178,19 @@ def _design(city, chosen, phases, *, surveyed):
         told = [notice for notice in city.notices if notice.startswith("project ")] + notices
         allowed = "at least one project with a survey wave before its announcement and one after its full start"
         raise ParameterError("\n".join([f"no project left to evaluate in {city.city}; allowed: {allowed}", *told]))
-    active = active[~active["area"].isin(early)]
-    treated = set(active.loc[active["project"].isin(selected), "area"])
-    never = set(surveyed) - early - set(active["area"])
-    if shared := sorted(active.groupby("area")["project"].nunique().loc[lambda n: n > 1].index.intersection(treated)):
+    treated = set(active["area"][active["project"].isin(selected)])
+    of_area = active[active["area"].isin(treated)].groupby("area").agg({"project": "nunique", "position": "min"})
+    if shared := of_area.index[of_area["project"] > 1].tolist():
         text = _("More than one project runs in {areas}: what each did there is hard to tell apart.")
         notices.append(text.format(areas=", ".join(shared)))
+    never = set(surveyed) - early - set(active["area"])
     if wrong := sorted(set(chosen["comparison"]) - never):
-        some = ", ".join(sorted(never)[:12]) or "none"
         raise ParameterError(
             f"comparison area {', '.join(map(repr, wrong))} has a project or no answers to {chosen['item']}; "
-            f"allowed: {some}"
+            f"allowed: {', '.join(sorted(never)[:12]) or 'none'}"
         )
     never = set(chosen["comparison"]) or never
-    starts = active[active["area"].isin(treated)].groupby("area")["position"].min()
-    if not never and starts.nunique() < 2:
+    if not never and of_area["position"].nunique() < 2:
         raise ParameterError(
             f"no comparison area in {city.city}: every area is treated from the same wave on; "
             "allowed: at least one area without a project"
@@ -200,40 +198,27 @@ def _design(city, chosen, phases, *, surveyed):
     return [area for area in surveyed if area in treated | never], selected, notices
 
 
-def _not_evaluable(rows, early, _) -> str:
-    """Why a project cannot be evaluated, "" if it can; `rows` are its phases, `early` areas treated from the start."""
-    if rows.empty:
-        return _("Project {project} has no area with answers to this item: it cannot be evaluated.")
-    rows = rows[~rows["area"].isin(early)]
-    if rows.empty:
-        return _(
-            "Project {project} was already announced or running in the first wave: its areas leave the comparison."
-        )
-    if not (rows["phase"] == "running").any():
-        return _("Project {project} was not in full operation in any wave: it cannot be evaluated.")
-    return ""
-
-
 def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
     """Everything but the description, on the dims of the counts."""
     areas, waves = list(counts["area"].values), list(counts["wave"].values)
-    active = phases[phases["phase"] != "before"].copy()
-    active["label"] = active["event_time"].astype(str).where(active["phase"] == "running", active["phase"])
-    order = {"announced": -1, "stopped": len(waves)}
-    pairs = {(projects.index(p), label) for p, label in zip(active["project"], active["label"], strict=True)}
-    keys = sorted(pairs, key=lambda key: (key[0], order[key[1]] if key[1] in order else int(key[1])))
+    active, stopped = phases[phases["phase"] != "before"], phases["phase"] == "stopped"
+    label = active["event_time"].astype(str).where(active["phase"] == "running", active["phase"])
+    active = active.assign(
+        effect=active["project"] + " " + label,
+        number=active["project"].map(projects.index),
+        order=active["event_time"].mask(stopped, len(waves)),  # announced waves have -1
+    )
+    effects = active.sort_values(["number", "order"]).drop_duplicates("effect")
+    design = np.zeros((len(areas), len(waves), len(effects)))
+    places = (("area", areas), ("wave", waves), ("effect", effects["effect"]))
+    design[tuple(pd.Index(names).get_indexer(active[column]) for column, names in places)] = 1.0
     grid = pd.MultiIndex.from_product((projects, areas, waves))
     cells = phases.set_index(["project", "area", "wave"])[["phase", "window", "event_time"]].reindex(grid)
     by_project = lambda values: (("project", "area", "wave"), values.to_numpy().reshape(len(projects), len(areas), -1))
-    design = np.zeros((len(areas), len(waves), len(keys)))
-    for row in active.itertuples():
-        design[areas.index(row.area), waves.index(row.wave), keys.index((projects.index(row.project), row.label))] = 1.0
     start = active.groupby("area")["position"].min().reindex(areas)
     date, table = _middle(city, waves), city.areas.set_index("area").loc[areas]
     rows = city.projects[city.projects["area"].isin(areas)].groupby("project")
-    about = rows.agg(name=("name", "first"), minimum=("min_worthwhile_pp", "first"), start=("start", "min")).loc[
-        projects
-    ]
+    about = rows.agg({"name": "first", "min_worthwhile_pp": "first", "start": "min"}).loc[projects]
     return xr.Dataset(
         {
             "counts": counts.drop_vars(["lower", "upper", "respondents"]),
@@ -246,14 +231,14 @@ def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
             "event_time": by_project(cells["event_time"].fillna(-1).astype(int)),
             "window": by_project(cells["window"].eq(True)),
             "design": (("area", "wave", "effect"), design),
-            "effect_project": ("effect", [p for p, _ in keys]),
-            "effect_pooled": ("effect", [label.isdigit() for _, label in keys]),
+            "effect_project": ("effect", effects["number"].to_numpy()),
+            "effect_pooled": ("effect", effects["phase"].eq("running").to_numpy()),
             "year": ("wave", (date.dt.year + (date.dt.day_of_year - 1) / 365.25).to_numpy(float)),
-            "project_minimum": ("project", about["minimum"].to_numpy(float)),
+            "project_minimum": ("project", about["min_worthwhile_pp"].to_numpy(float)),
         },
         coords={
             "area": areas, "wave": waves, "project": projects,
-            "effect": [f"{projects[p]} {label}" for p, label in keys],
+            "effect": effects["effect"].tolist(),
             "area_name": ("area", table["name"].astype(str).to_numpy(object)),
             "project_name": ("project", about["name"].astype(str).to_numpy(object)),
             "project_start": ("project", about["start"].dt.strftime("%Y-%m").to_numpy(object)),
@@ -283,14 +268,12 @@ def _describe(panel, city, chosen, notices) -> xr.Dataset:
     baseline = float((seen if seen.notnull().any() else panel["share_unsafe"]).weighted(total).mean())
     low, high = chosen["window"]
     _ = translator(chosen["lang"]).gettext
-    rule = (
-        _(
+    rule = _("The effect counts waves whose fieldwork lies {low} to {high} months after a project’s full start.")
+    if panel.attrs["fallback"]:
+        rule = _(
             "The effect counts waves whose fieldwork lies {low} to {high} months after a project’s full start, and "
             "where there is none, all waves after it."
         )
-        if panel.attrs["fallback"]
-        else _("The effect counts waves whose fieldwork lies {low} to {high} months after a project’s full start.")
-    )
     shares = city.shares[city.shares["item"] == chosen["item"]] if city.shares is not None else None
     assumed = shares is not None and bool(shares["assumed"].any())
     panel.attrs = {
