@@ -97,8 +97,8 @@ def read_folder(folder: Path) -> City:
         tables["shares"] = _complete_shares(tables["shares"], sheets["shares"], said["shares"].get("assumed_n"))
     consistency.check(tables, sheets)
     faults.raise_if_any(folder.name)
-    canonical = _canonical(tables)
-    answers = canonical["shares"]["item"].unique() if "shares" in canonical else canonical["respondents"].columns
+    made = canonical(tables)
+    answers = made["shares"]["item"].unique() if "shares" in made else made["respondents"].columns
     return City(
         city=folder.name,
         name=said["name"],
@@ -108,7 +108,7 @@ def read_folder(folder: Path) -> City:
         data_hash=provenance.hash_files([folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]),
         items=tuple(name for name in ITEMS if name in answers),
         weighted="weight" in tables.get("respondents", ()),
-        **{table: canonical.get(table) for table in schema.TABLES},
+        **{table: made.get(table) for table in schema.TABLES},
     )
 
 
@@ -143,7 +143,7 @@ def _complete_shares(rows: pd.DataFrame, sheet: Sheet, assumed_n: object) -> pd.
     return rows[~blank]
 
 
-def _canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the tables as other rooms get them: defaults filled, waves by date, a plain row number as index."""
     done = {"projects": pd.DataFrame()} | dict(tables)
     for name in [name for name in done if name not in ("respondents", "shares", "population")]:

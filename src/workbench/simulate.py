@@ -7,6 +7,9 @@ All on the logit scale. `shock` is a stationary AR(1) over waves. An effect is c
 so that it moves the share of residents who feel unsafe by a drawn number of percentage points in the window.
 """
 
+import tomllib
+from functools import partial
+from itertools import product
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -17,38 +20,19 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from workbench import provenance, schema
-from workbench.cities import City, write_city
+from workbench.cities import City, canonical, write_city
 from workbench.errors import ParameterError
 from workbench.items import ITEMS
 
+OPTIONS, NAMES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).values()
 ITEM = "unsafe_neighbourhood"
 CUTS = np.array([-1.4, 0.0, 1.2, 2.4])  # zero where answers start to count as unsafe
-STRATA = {
-    (sex, age): by_sex + by_age
-    for sex, by_sex in (("f", 0.15), ("m", -0.15))
-    for age, by_age in (("16-34", 0.1), ("35-64", 0.0), ("65+", -0.1))
-}
-STRATUM_EFFECT = np.array(list(STRATA.values()))
+BY_SEX, BY_AGE = {"f": 0.15, "m": -0.15}, {"16-34": 0.1, "35-64": 0.0, "65+": -0.1}
+STRATA = list(product(BY_SEX, BY_AGE))
+STRATUM_EFFECT = np.array([BY_SEX[sex] + BY_AGE[age] for sex, age in STRATA])
 COMPOSITION = np.array([0.14, 0.25, 0.12, 0.14, 0.25, 0.10])  # of residents, each area a little different
 AREA_SD = 0.4  # standing differences; Flemish cities differ by 0.4 to 0.6 (Gemeente-Stadsmonitor shares)
 LAST_YEAR = 2025
-PROJECTS = (  # id, name, kind, focus
-    ("street-hosts", "Street hosts", "presence", "public-space"),
-    ("kitchens", "Neighbourhood kitchens", "meeting", ""),
-    ("youth-square", "Youth in the square", "youth work", "juvenile-delinquency"),
-    ("green-courts", "Green courtyards", "greening", "public-space"),
-    ("dialogue", "Neighbours in dialogue", "dialogue", "radicalisation"),
-    ("repair-cafe", "Repair café", "meeting", ""),
-)
-INDICATORS = (  # of the whole city, in indicators.toml; other dimensions are left empty, as in real cities
-    ("quality-of-life", "satisfied-residents", 78, "% of residents"),
-    ("social-cohesion", "trust-in-neighbours", 61, "% of residents"),
-    ("public-space-liveability", "litter-reports", 34, "per 1,000 residents a year"),
-    ("urban-security", "theft", 22, "per 1,000 residents a year"),
-)
-PLACES = ("Mill", "Station", "River", "Harbour", "Castle", "Garden", "Market", "Bridge", "Orchard", "Canal")
-QUARTERS = ("Quarter", "Fields", "Heights", "Side", "Gate", "End")
-PLACE_NAMES = [f"{place} {quarter}" for quarter in QUARTERS for place in PLACES]
 NOTE = "Simulated: no real people, places or projects. The true effect is in truth.json."
 
 
@@ -70,12 +54,8 @@ def simulate_city(out, *, name=None, **options) -> Path:
     return folder
 
 
-def draw_city(
-    *, areas=24, treated=8, waves=5, respondents=6000, projects=4, effect_pp=-4.0, baseline_unsafe=0.2,
-    baseline_gap_pp=6.0, trend=0.0, shock_sd=0.1, shock_rho=0.0, seed=1, shares=False, area_drift=0.0,
-    city="simulated", name="Simulated city",
-) -> tuple[City, dict]:  # fmt: skip
-    """A City in memory, as `load_city` would give it, and its truth.
+def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **options) -> tuple[City, dict]:
+    """A City in memory, as `load_city` would give it, and its truth; simulate.toml lists `options` and their defaults.
 
     `effect_pp` is the mean over projects in percentage points; 0 is no effect at all. Treated areas start
     `baseline_gap_pp` above the comparison areas' `baseline_unsafe`: expected shares in the first wave, shocks
@@ -84,22 +64,23 @@ def draw_city(
     method assumes none). The world depends on the seed but not on `respondents` or `shares`.
     Raises ParameterError, all faults at once.
     """
-    options = {key: x for key, x in locals().items() if key not in ("city", "name") and (x or key != "area_drift")}
-    _check(options)
-    seeds = np.random.SeedSequence(seed).spawn(4)  # a stream for each part: more draws in one move no other
+    options = _checked(options) | ({"area_drift": area_drift} if area_drift else {})
+    seeds = np.random.SeedSequence(options["seed"]).spawn(4)  # a stream for each part: more draws in one move no other
     world = draw_world(options, seeds[0])
-    rows = _draw_respondents(world, respondents, np.random.default_rng(seeds[1]))
-    projects = _projects_table(world, np.random.default_rng(seeds[2]))
-    indicators = pd.DataFrame(INDICATORS, columns=["dimension", "indicator", "value", "unit"])
-    indicators = indicators.assign(area="", date=pd.Timestamp(LAST_YEAR, 12, 31), source="simulated")
+    answers, starts, raters = map(np.random.default_rng, seeds[1:])
+    rows, projects = _draw_respondents(world, options["respondents"], answers), _projects_table(world, starts)
+    wave, last = pd.Series(world["wave"].values.astype(object)), pd.Timestamp(LAST_YEAR, 12, 31)
+    waves = pd.DataFrame({"wave": wave, "start": wave + "-03-01", "end": wave + "-04-30", "questionnaire_version": "1"})
+    tables = canonical({
+        "areas": _areas_table(world), "waves": waves.assign(mode="web and paper"), "projects": projects,
+        "collective_impact": _scores_table(projects, raters),
+        "indicators": pd.DataFrame(NAMES["indicators"]).assign(date=last, source="simulated"),
+        **({"shares": _published(rows)} if options["shares"] else {"respondents": rows, "population": _residents(world)}),
+    })  # fmt: skip
     made = City(
         city=city, name=name if "simulated" in name.lower() else f"{name} (simulated)", language="en", simulated=True,
         notices=(NOTE,), data_hash=provenance.hash_parameters(options), items=(ITEM,), weighted=False,
-        respondents=None if shares else rows, shares=_published(rows) if shares else None,
-        areas=_areas_table(world), population=None if shares else _population_table(world),
-        waves=_waves_table(world), projects=projects,
-        collective_impact=_scores_table(projects, np.random.default_rng(seeds[3])),
-        indicators=schema.with_all_columns(indicators, "indicators"),
+        **{table: tables.get(table) for table in schema.TABLES},
     )  # fmt: skip
     return made, _truth(world) | {"parameters": options}
 
@@ -125,11 +106,14 @@ def draw_world(options, seed) -> xr.Dataset:
     for group, gap in ((is_treated, options["baseline_gap_pp"] / 100), (~is_treated, 0.0)):
         asked = (latent[group, :1], composition[group], options["baseline_unsafe"] + gap)
         latent[group] += brentq(miss, -60, 60, args=asked, xtol=1e-12)
+    # First running waves are staggered, with two waves before and two in the window if possible.
+    earliest, latest = 1 if waves == 3 and projects > 1 else 2, waves - 2 if waves >= 5 else waves - 1
     running = np.zeros((projects, areas, waves), bool)
-    for project, first in enumerate(_first_waves(waves, projects)):
+    for project, first in enumerate(np.linspace(earliest, latest, projects).round().astype(int)):
         running[project, groups[project], first:] = True
     window = running & (running.cumsum(-1) <= 2)  # yearly waves 7 to 10 and 19 to 22 months after full start
     spread = rng.permutation(np.linspace(-0.5, 0.5, projects)) if projects > 1 else np.zeros(1)  # half the mean
+    names = [f"{place} {quarter}" for quarter, place in product(NAMES["quarters"], NAMES["places"])]
     world = xr.Dataset(
         {
             "latent": (("area", "wave"), latent), "shock": (("area", "wave"), shock),
@@ -138,9 +122,9 @@ def draw_world(options, seed) -> xr.Dataset:
         },
         coords={
             "area": [f"a{k + 1:0{len(str(areas))}d}" for k in range(areas)],
-            "name": ("area", [*PLACE_NAMES, *(f"Area {k + 1}" for k in range(len(PLACE_NAMES), areas))][:areas]),
+            "name": ("area", [*names, *(f"Area {k + 1}" for k in range(len(names), areas))][:areas]),
             "wave": [str(LAST_YEAR - waves + 1 + k) for k in range(waves)],
-            "project": [_project(k)[0] for k in range(projects)],
+            "project": [_project(k)["project"] for k in range(projects)],
         },
     )  # fmt: skip
     world["delta"] = ("project", _solve(world, options["effect_pp"] * (1 + spread)))
@@ -173,27 +157,20 @@ def true_att(latent, effect, *, window, population, composition) -> float:
     return float(100 * np.average(by_area, weights=population[inside]))
 
 
-def _first_waves(waves, projects) -> list[int]:
-    """Position of each project's first running wave: staggered, two before it and two in the window if possible."""
-    earliest = 1 if waves == 3 and projects > 1 else 2
-    latest = waves - 2 if waves >= 5 else waves - 1
-    return np.linspace(earliest, latest, projects).round().astype(int).tolist()
-
-
-def _att(times, world, effect, window, target=0.0) -> float:
-    """The estimand in pp when `effect` (area, wave) is multiplied by `times`, less `target`."""
-    fixed = {key: world[key].values for key in ("population", "composition")}
-    return true_att(world["latent"].values, times * effect, window=window, **fixed) - target
+def _att(world):
+    """`true_att` of this world, still without `effect` and `window`."""
+    return partial(true_att, world["latent"].values, **{x: world[x].values for x in ("population", "composition")})
 
 
 def _solve(world, targets) -> list[float]:
     """Latent effect of each project that gives its target in pp; ParameterError where no effect can."""
-    found, faults = [], []
-    for project, target in zip(world["project"].values, targets, strict=True):
-        running, window = (world[key].sel(project=project).values for key in ("running", "window"))
-        least, most = (_att(bound, world, running, window) for bound in (-60.0, 60.0))
+    att, found, faults = _att(world), [], []
+    miss = lambda delta, running, window, target: att(delta * running, window=window) - target
+    arrays = (world[name].values for name in ("project", "running", "window"))
+    for project, running, window, target in zip(*arrays, targets, strict=True):
+        least, most = (miss(bound, running, window, 0.0) for bound in (-60.0, 60.0))
         if target == 0 or least < target < most:
-            found.append(brentq(_att, -60, 60, args=(world, running, window, target), xtol=1e-12) if target else 0.0)
+            found.append(brentq(miss, -60, 60, args=(running, window, target), xtol=1e-12) if target else 0.0)
         else:
             allowed = f"between {least:.3g} and {most:.3g}, as {-least:.3g} % would feel unsafe without it"
             faults.append(f"effect_pp: {target:.3g} pp is impossible for {project}; allowed: {allowed}")
@@ -204,11 +181,10 @@ def _solve(world, targets) -> list[float]:
 
 def _truth(world) -> dict:
     """The content of truth.json; no area has two projects, so an area's effect is that of its project."""
-    effect, projects = world["effect"].values, world["project"].values.tolist()
-    att = lambda window: round(_att(1.0, world, effect, window.values), 6)
+    att, projects = partial(_att(world), world["effect"].values), world["project"].values.tolist()
     return {
-        "att_pp": att(world["window"].any("project")),
-        "by_project": dict(zip(projects, map(att, world["window"]), strict=True)),
+        "att_pp": round(att(window=world["window"].any("project").values), 6),
+        "by_project": {p: round(att(window=one), 6) for p, one in zip(projects, world["window"].values, strict=True)},
         "latent": dict(zip(projects, world["delta"].values.round(6).tolist(), strict=True)),
     }
 
@@ -223,7 +199,7 @@ def _draw_respondents(world, respondents, rng) -> pd.DataFrame:
     stratum = (rng.random(respondents)[:, None] > edges[area]).sum(1)
     index = (world["latent"] + world["effect"]).transpose("area", "wave").values[area, wave]
     answer = np.searchsorted(CUTS, index + STRATUM_EFFECT[stratum] + rng.logistic(size=respondents))
-    sex, age = (np.array(labels, object) for labels in zip(*STRATA, strict=True))
+    sex, age = np.array(STRATA, object).T
     return pd.DataFrame({
         "respondent": [f"r{k + 1:06d}" for k in range(respondents)],
         "area": world["area"].values.astype(object)[area],
@@ -235,36 +211,28 @@ def _draw_respondents(world, respondents, rng) -> pd.DataFrame:
 
 def _published(rows) -> pd.DataFrame:
     """The same answers as a city that publishes percentages with one decimal would show them."""
-    levels = list(ITEMS[ITEM].categories)
+    levels = pd.Index(ITEMS[ITEM].categories, name="category")
     counts = pd.crosstab([rows["wave"], rows["area"]], rows[ITEM]).reindex(columns=levels, fill_value=0)
     n = counts.sum(axis=1)
     table = (100 * counts).div(n, axis=0).round(1).stack().rename("share").reset_index()
-    table["n"] = n.repeat(len(levels)).to_numpy(float)
     whole = (table["share"] == table["share"].round()).groupby(table["wave"]).transform("all")
-    table = table.assign(item=ITEM, assumed=False, rounding=whole.astype(float))
-    table = table.rename(columns={ITEM: "category"})
-    return table[["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]]
+    n = n.repeat(len(levels)).to_numpy(float)
+    return table.assign(item=ITEM, n=n, assumed=False, rounding=whole.astype(float))
 
 
 def _areas_table(world) -> pd.DataFrame:
     """Areas lie row by row on a square grid, and those that share a side are neighbours."""
-    table = world["population"].to_dataframe().reset_index()[["area", "name", "population"]]
+    table = world["population"].to_dataframe().reset_index()
     row, column = np.divmod(np.arange(len(table)), int(np.ceil(np.sqrt(len(table)))))
     beside = np.abs(row[:, None] - row) + np.abs(column[:, None] - column) == 1
     return table.assign(neighbours=[";".join(table["area"][near]) for near in beside])
 
 
-def _population_table(world) -> pd.DataFrame:
+def _residents(world) -> pd.DataFrame:
     """Residents by area, sex and age band: the composition from which respondents are drawn, in whole people."""
     size = (world["population"] * world["composition"]).transpose("area", "stratum").values.round()
-    cells = [(area, *stratum) for area in world["area"].values for stratum in STRATA]
+    cells = [(area, *stratum) for area, stratum in product(world["area"].values, STRATA)]
     return pd.DataFrame(cells, columns=["area", "sex", "age_band"]).assign(population=size.ravel())
-
-
-def _waves_table(world) -> pd.DataFrame:
-    wave = pd.Series(world["wave"].values.astype(object))
-    table = pd.DataFrame({"wave": wave, "start": wave + "-03-01", "end": wave + "-04-30", "questionnaire_version": "1"})
-    return schema.with_all_columns(table.assign(mode="web and paper", note="", break_areas=""), "waves")
 
 
 def _projects_table(world, rng) -> pd.DataFrame:
@@ -273,13 +241,12 @@ def _projects_table(world, rng) -> pd.DataFrame:
     for k, running in enumerate(world["running"]):
         first = int(world["wave"].values[running.any("area").values.argmax()])
         start = pd.Timestamp(first - 1, 6 + int(rng.integers(3)), 1)
-        row = dict(zip(("project", "name", "kind", "focus"), _project(k), strict=True)) | {"start": start}
-        row |= {"announced": start - pd.Timedelta(days=int(rng.integers(14, 29)))}
+        row = _project(k) | {"start": start, "announced": start - pd.Timedelta(days=int(rng.integers(14, 29)))}
         row |= {"full": start + pd.DateOffset(months=int(rng.integers(2))), "trigger": "council programme"}
         for area in world["area"].values[running.any("wave").values]:
             reached = round(float(world["population"].sel(area=area)) * rng.uniform(0.03, 0.1))
             rows.append(row | {"area": area, "reached": float(reached), "cost_eur": 1000.0 * rng.integers(20, 90)})
-    return schema.with_all_columns(pd.DataFrame(rows).assign(primary_item=ITEM, assignment=""), "projects")
+    return pd.DataFrame(rows).assign(primary_item=ITEM)
 
 
 def _scores_table(projects, rng) -> pd.DataFrame:
@@ -289,33 +256,35 @@ def _scores_table(projects, rng) -> pd.DataFrame:
     table["level"] = rng.normal(2, 1, len(table))
     table = table.merge(pd.DataFrame({"rater": ["first", "second"]}), how="cross")
     score = (table["level"] + rng.normal(0, 0.6, len(table))).round().clip(0, 4)
-    table["score"] = score.where(rng.random(len(table)) > 0.1)
-    return schema.with_all_columns(table.assign(evidence=""), "collective_impact")
+    return table.assign(score=score.where(rng.random(len(table)) > 0.1))
 
 
-def _project(k) -> tuple[str, str, str, str]:
-    """Id, name, kind and focus of the k-th project; after the first six the names come again with a number."""
-    again, place = divmod(k, len(PROJECTS))
-    project, name, *rest = PROJECTS[place]
-    return (f"{project}-{again + 1}", f"{name} {again + 1}", *rest) if again else PROJECTS[place]
+def _project(k) -> dict[str, str]:
+    """Id, name, kind and focus of the k-th project; when the names are used up they come again with a number."""
+    again, place = divmod(k, len(NAMES["projects"]))
+    one = NAMES["projects"][place]
+    return one | ({"project": f"{one['project']}-{again + 1}", "name": f"{one['name']} {again + 1}"} if again else {})
 
 
-def _check(options) -> None:
-    """Refuse impossible options, all in one ParameterError."""
-    odd = {name: value for name, value in options.items() if not isinstance(value, Real) or not np.isfinite(value)}
-    if faults := [f"{name} is {value!r}; allowed: a number" for name, value in odd.items()]:
-        raise ParameterError("\n".join(faults))
-    start = 100 * options["baseline_unsafe"]  # treated areas may begin at 0.5 to 95 %
-    limits = {  # whole numbers where the bounds are
-        "areas": (2, 2000), "treated": (1, options["areas"] - 1), "projects": (1, options["treated"]), "waves": (3, 40),
-        "respondents": (options["areas"] * options["waves"], 5_000_000), "seed": (0, 2**63), "trend": (-1.0, 1.0),
-        "shock_sd": (0.0, 2.0), "shock_rho": (0.0, 0.99), "baseline_unsafe": (0.005, 0.95),
-        "baseline_gap_pp": (0.5 - start, 95.0 - start),
-    }  # fmt: skip
-    for key, (least, most) in limits.items():
-        whole = isinstance(most, Integral)
-        if not least <= options[key] <= most or (whole and not isinstance(options[key], Integral)):
-            kind = "a whole number" if whole else "a number"
-            faults.append(f"{key} is {options[key]!r}; allowed: {kind} from {round(least, 3)} to {round(most, 3)}")
+def _checked(given) -> dict:
+    """The options with their defaults; impossible ones are refused, all in one ParameterError."""
+    options = {name: option["default"] for name, option in OPTIONS.items()} | given
+    faults = []
+    for name, value in options.items():
+        if name not in OPTIONS or not isinstance(value, Real) or not np.isfinite(value):
+            faults.append(f"{name} is {value!r}; allowed: {'a number' if name in OPTIONS else ', '.join(OPTIONS)}")
     if faults:
         raise ParameterError("\n".join(faults))
+    areas, start = options["areas"], 100 * options["baseline_unsafe"]  # treated areas may begin at 0.5 to 95 %
+    limits = {name: (option["from"], option["to"]) for name, option in OPTIONS.items() if "from" in option} | {
+        "treated": (1, areas - 1), "projects": (1, options["treated"]), "baseline_gap_pp": (0.5 - start, 95.0 - start),
+        "respondents": (areas * options["waves"], 5_000_000),
+    }  # fmt: skip
+    for name, (least, most) in limits.items():
+        whole = isinstance(most, Integral)
+        if not least <= options[name] <= most or (whole and not isinstance(options[name], Integral)):
+            kind = "a whole number" if whole else "a number"
+            faults.append(f"{name} is {options[name]!r}; allowed: {kind} from {round(least, 3)} to {round(most, 3)}")
+    if faults:
+        raise ParameterError("\n".join(faults))
+    return options
