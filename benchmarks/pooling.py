@@ -124,12 +124,13 @@ def together(seed=1):
     from workbench.inference import diagnostics, sampler
     from workbench.models.evidence import student
     from workbench.models.perceived import build_model
-    from workbench.pooling import fit_pool
+    from workbench.pooling import fit_pool, pool_sampler
 
     rng = np.random.default_rng(seed)
     world = draw_theta(rng)
     panels = [draw_panel(rng, theta) for theta in world["theta"]]
-    ours = fit_pool(pooled_cards(panels, seed=seed, draws=1500, chains=4), draws=4000, seed=seed)
+    pool = pooled_cards(panels, seed=seed, draws=1500, chains=4)
+    ours = fit_pool(pool, pool_sampler(pool), draws=4000, seed=seed)
     with pm.Model() as joint:
         mu, size, between = A * pm.Normal("mu", 0, 1), A * pm.HalfNormal("size", 1), pm.Uniform("between", 0, 1)
         city, own = pm.Normal("city_raw", 0, 1, shape=CITIES), student("own", shape=(CITIES, PROJECTS))
@@ -150,6 +151,19 @@ def together(seed=1):
         )
 
 
+SAMPLERS = {}
+
+
+def sampler_of(scored, pool):
+    """M4 compiled for pools of this shape, once a process."""
+    from workbench.pooling import pool_sampler
+
+    key = (scored, pool.sizes["project"])
+    if key not in SAMPLERS:
+        SAMPLERS[key] = pool_sampler(pool)
+    return SAMPLERS[key]
+
+
 def world_row(seed):
     """One world from answers to pool: truth and intervals of the mean, the heterogeneity and a next city."""
     from workbench.estimands import summarise
@@ -157,8 +171,8 @@ def world_row(seed):
 
     rng = np.random.default_rng([2, seed])
     world = draw_theta(rng)
-    pool = pooled_cards([draw_panel(rng, theta) for theta in world["theta"]], seed=seed)
-    posterior = fit_pool(pool, draws=500, tune=600, chains=2, seed=seed)["posterior"]
+    pool = pooled_cards([draw_panel(rng, theta) for theta in world["theta"]], seed=seed, chains=1)
+    posterior = fit_pool(pool, sampler_of(False, pool), seed=seed)["posterior"]
     return {"seed": seed} | {
         f"{name}_{key}": value
         for name in ("mu", "tau", "next")
@@ -180,7 +194,7 @@ def impact_row(task):
     se, rating = rng.uniform(0.1, 0.35, cards), rng.uniform(0.15, 0.35, cards)
     seen = np.clip(score + rating * rng.standard_normal(cards), 0, 4)
     pool = stacked(theta + se * rng.standard_normal(cards), np.diag(se**2), range(cards), score=seen, score_se=rating)
-    found = summarise(fit_pool(pool, draws=500, tune=600, chains=2, seed=seed)["posterior"]["slope"])
+    found = summarise(fit_pool(pool, sampler_of(True, pool), seed=seed)["posterior"]["slope"])
     return {"cards": cards, "seed": seed, "true": slope, "dominated": found["sd"] > DOMINATED * SLOPE_SD} | found
 
 
@@ -225,10 +239,11 @@ def impact(worlds=100):
 
 def published():
     """8 schools with its published priors; BCG with priors far wider than its effects."""
-    from workbench.pooling import fit_pool
+    from workbench.pooling import fit_pool, pool_sampler
 
     pool = stacked(SCHOOLS[0], np.diag(np.square(SCHOOLS[1])), range(8))
-    found = fit_pool(pool, scale=5.0, tails="normal", tau="half-cauchy", draws=5000)["posterior"]
+    build = pool_sampler(pool, tails="normal", tau="half-cauchy")
+    found = fit_pool(pool, build, scale=5.0, draws=5000)["posterior"]
     print(
         "8 schools:",
         {name: f"{float(found[name].mean()):.2f} (sd {float(found[name].std()):.2f})" for name in ("mu", "tau")},
@@ -237,9 +252,8 @@ def published():
     cases, rest, cases0, rest0 = np.array(BCG, float).T
     estimate = np.log(cases / (cases + rest)) - np.log(cases0 / (cases0 + rest0))
     variance = 1 / cases - 1 / (cases + rest) + 1 / cases0 - 1 / (cases0 + rest0)
-    found = fit_pool(stacked(estimate, np.diag(variance), range(13)), scale=2.0, tails="normal", draws=5000)[
-        "posterior"
-    ]
+    pool = stacked(estimate, np.diag(variance), range(13))
+    found = fit_pool(pool, pool_sampler(pool, tails="normal"), scale=2.0, draws=5000)["posterior"]
     mu, tau2 = found["mu"], found["tau"] ** 2
     print(
         f"BCG: mean log risk ratio {float(mu.mean()):.4f} (sd {float(mu.std()):.4f}), tau^2 median {float(tau2.median()):.3f} "

@@ -81,7 +81,9 @@ def test_a_slope_that_the_prior_made_is_called_prior_dominated():
 @pytest.mark.parametrize("mu, lead", [(-0.3, "fewer residents"), (0.3, "more residents"), (0.0, "cannot be told yet")])
 def test_the_headline_says_what_the_mean_allows(mu, lead):
     idata = drawn(mu)
-    idata["posterior"] = idata["posterior"].to_dataset().assign(theta=(("chain", "draw", "project"), np.full((4, 1000, 3), mu)))
+    idata["posterior"] = (
+        idata["posterior"].to_dataset().assign(theta=(("chain", "draw", "project"), np.full((4, 1000, 3), mu)))
+    )
     told = pooling.sentence(pool_of(3), idata, lang="en")
     assert lead in told and "3 projects in 3 cities" in told and "base of 25 %" in told
 
@@ -120,7 +122,11 @@ def test_what_the_evidence_changed_is_told_beside_the_result():
     idata.attrs = {"att_alone": -1.2, "att_alone_sd": 1.0, "att_alone_lower90": -3.0, "att_alone_upper90": 0.6}
     made = pooling.without_evidence({"cards": ["a.json", "b.json"], "discount": 0.5}, idata, lang="en")
     assert made["alone"] == {"mean": -1.2, "sd": 1.0, "lower90": -3.0, "upper90": 0.6}
-    assert "other cities (2)" in made["told"] and "50 %" in made["told"] and "−1.2 points (90 % interval −3.0 to +0.6)" in made["told"]
+    assert (
+        "other cities (2)" in made["told"]
+        and "50 %" in made["told"]
+        and "−1.2 points (90 % interval −3.0 to +0.6)" in made["told"]
+    )
 
 
 @pytest.mark.slow
@@ -128,14 +134,18 @@ def test_pooled_cards_give_the_mean_that_normal_theory_gives():
     """One precise card per city and no heterogeneity to speak of: the mean is the precision-weighted one, shrunk by N(0, 0.17)."""
     estimate, se = np.array([-0.30, -0.10, -0.22, -0.18]), np.array([0.05, 0.08, 0.06, 0.07])
     pool = pool_of(4, estimate=estimate, se=se)
-    idata = pooling.fit_pool(pool, draws=1000, tune=800, tails="normal")
+    idata = pooling.fit_pool(pool, pooling.pool_sampler(pool, tails="normal"))
     posterior = idata["posterior"]
     # Exact on a grid of heterogeneity, the mean integrated out.
     tau = np.linspace(1e-4, 1, 4000)
     spread = se**2 + tau[:, None] ** 2
     precision = (1 / spread).sum(1) + 1 / 0.17**2
     centre = (estimate / spread).sum(1) / precision
-    log = -0.5 * np.log(spread).sum(1) - 0.5 * np.log(precision) - 0.5 * ((estimate**2 / spread).sum(1) - precision * centre**2)
+    log = (
+        -0.5 * np.log(spread).sum(1)
+        - 0.5 * np.log(precision)
+        - 0.5 * ((estimate**2 / spread).sum(1) - precision * centre**2)
+    )
     weight = np.exp(log - log.max() - 0.5 * (tau / 0.17) ** 2)
     mean = np.average(centre, weights=weight)
     sd = np.sqrt(np.average(1 / precision + centre**2, weights=weight) - mean**2)
@@ -156,7 +166,9 @@ def test_kinds_and_scores_enter_only_where_there_are_some():
 
 
 def test_the_table_of_refits_names_every_prior_and_city():
-    frame = pd.DataFrame({"kind": ["prior", "without"], "name": ["wide", "aa"], "mean": -0.1, "lower90": -0.2, "upper90": 0.0})
+    frame = pd.DataFrame(
+        {"kind": ["prior", "without"], "name": ["wide", "aa"], "mean": -0.1, "lower90": -0.2, "upper90": 0.0}
+    )
     from workbench import tables
 
     assert tables.refits(frame, lang="en").iloc[:, 0].tolist() == ["wide prior", "without aa"]

@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 from workbench import cards, checks, provenance
 from workbench.errors import ParameterError
 from workbench.estimands import summarise
-from workbench.inference import diagnostics, sampler, settle, sound
+from workbench.inference import diagnostics, settle, small_sampler, sound
 from workbench.items import ITEMS
 from workbench.language import said
 from workbench.models import evidence
@@ -31,37 +31,36 @@ ACCEPT = (0.95, 0.99)  # a small heterogeneity leaves a narrow neck
 FEW = 10  # projects, below which a small-study check says nothing
 
 
-def fit_pool(
-    pool, *, prior="sceptical", draws=1000, tune=1000, chains=4, seed=2026, discount=1.0, scale=None, **options
-) -> xr.DataTree:
-    """Draws of M4 for stacked cards, with `next` (the effect of one project in a next city) and `next_mean` (the mean of its projects).
+def pool_sampler(pool, **options):
+    """The compiled sampler of M4 for pools of this shape, for `fit_pool` and `refits`; `options` as of `evidence.build_model`."""
+    return small_sampler(evidence.build_model(pool, **options))
 
-    `discount` weighs every card's likelihood (a power prior: 0.5 counts a card as half as many answers). `scale` takes the
-    place of the named prior's, `options` go to `models.evidence.build_model`. attrs hold diagnostics and settings.
+
+def fit_pool(
+    pool, build, *, prior="sceptical", scale=None, draws=1000, tune=1000, chains=4, seed=2026, discount=1.0
+) -> xr.DataTree:
+    """Draws of M4 for stacked cards, with `next` (the effect of one project in a next city) and `next_mean` (of its projects).
+
+    `build` of `pool_sampler`. `scale` takes the place of the named prior's. `discount` weighs every card's likelihood (a
+    power prior: 0.5 counts a card as half as many answers). attrs hold diagnostics and settings.
     """
-    model = evidence.build_model(pool, a=scale or PRIORS[prior], **options)
-    build = partial(sampler, model, many=True)
-    data = {"weight": np.full(pool.sizes["project"], float(discount))}
-    idata = settle(
-        build, seed, draws=draws, tune=tune, chains=chains, accept=ACCEPT, add=partial(_with_next, seed=seed), **data
-    )
+    data = evidence.model_data(pool) | {"prior_scale": np.asarray(scale or PRIORS[prior])}
+    data["weight"] = np.full(pool.sizes["project"], float(discount))
+    add, length = partial(_with_next, seed=seed), {"draws": draws, "tune": tune, "chains": chains}
+    idata = settle(build, seed, accept=ACCEPT, add=add, **length, **data)
     idata.attrs |= {"model": "M4 evidence", "prior": prior, "discount": discount}
     return idata
 
 
-def refits(pool, *, draws=500, seed=2026) -> pd.DataFrame:
-    """The pooled mean under every prior, and without each city in turn: columns kind, name, mean, sd, lower90, upper90 (logit).
-
-    One compiled function serves them all.
-    """
-    again, ones = (
-        sampler(evidence.build_model(pool), draws=draws, tune=1000, many=True, target_accept=ACCEPT[0]),
-        np.ones(pool.sizes["project"]),
-    )
-    ways = [("prior", name, {"prior_scale": np.asarray(scale)}) for name, scale in PRIORS.items()]
+def refits(pool, build, *, draws=500, seed=2026) -> pd.DataFrame:
+    """The pooled mean under every prior, and without each city in turn: kind, name, mean, sd, lower90, upper90 (logit)."""
+    again = build(draws=draws, tune=1000, chains=4, target_accept=ACCEPT[0])
     cities = list(dict.fromkeys(pool["city"].values.tolist()))
-    ways += [("without", city, {"weight": ones * (pool["city"].values != city)}) for city in cities if len(cities) > 2]
-    rows = [(kind, name, summarise(again(seed, **data)["posterior"]["mu"])) for kind, name, data in ways]
+    ways = [("prior", name, {"prior_scale": np.asarray(scale)}) for name, scale in PRIORS.items()]
+    left = lambda city: (pool["city"].values != city).astype(float)
+    ways += [("without", city, {"weight": left(city)}) for city in cities if len(cities) > 2]
+    usual = evidence.model_data(pool) | {"prior_scale": np.asarray(PRIORS["sceptical"])}
+    rows = [(kind, name, summarise(again(seed, **usual | data)["posterior"]["mu"])) for kind, name, data in ways]
     keys = ("mean", "sd", "lower90", "upper90")
     return pd.DataFrame([{"kind": kind, "name": name} | {k: found[k] for k in keys} for kind, name, found in rows])
 
@@ -163,7 +162,8 @@ def evidence_prior(place, *, city, panel, discount) -> dict:
     if not place:
         return {}
     chosen, left_out = others(place, city=city, panel=panel)
-    drawn = fit_pool(cards.stack(chosen), discount=discount)["posterior"]["next_mean"].values
+    pool = cards.stack(chosen)
+    drawn = fit_pool(pool, pool_sampler(pool), discount=discount)["posterior"]["next_mean"].values
     about = {"cards": [card["file"] for card in chosen], "left_out": left_out, "discount": discount}
     return about | {"mean": (float(drawn.mean()), float(drawn.std()))}
 

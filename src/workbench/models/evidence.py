@@ -22,7 +22,7 @@ SLOPE_SD = 0.05
 TAILS = 4
 
 
-def build_model(cards, *, a=0.17, tails="t", tau="half-normal"):
+def build_model(cards, *, tails="t", tau="half-normal"):
     """A PyMC model of pooled cards (see `workbench.cards.stack`): dims project, city, and kind where there are several.
 
     `cards` has `estimate` (project), `covariance` (project, project; zero between cities), `city_index`, `kind_index`,
@@ -30,44 +30,30 @@ def build_model(cards, *, a=0.17, tails="t", tau="half-normal"):
     (project; 0 takes a project's card out, below 1 discounts it: a power prior). `tails` "normal" and `tau` "half-cauchy"
     are there to repeat published analyses.
     """
-    data = model_data(cards)
-    kinds = list(dict.fromkeys(cards["kind"].values.tolist()))
-    coords = {
-        "project": cards["project"].values,
-        "city": list(dict.fromkeys(cards["city"].values.tolist())),
-        "kind": kinds,
-    }
-    with pm.Model(coords=coords) as model:
-        given = {name: pm.Data(name, value) for name, value in data.items()}
-        theta = build_effects(
-            given, len(kinds), a=a, tails=tails, tau=tau, scored=bool(np.isfinite(cards["score"]).any())
-        )
+    names = {dim: list(dict.fromkeys(cards[dim].values.tolist())) for dim in ("project", "city", "kind")}
+    with pm.Model(coords=names) as model:
+        given = {name: pm.Data(name, value) for name, value in model_data(cards).items()}
+        a = pm.Data("prior_scale", 0.17)
+        mu = pm.Deterministic("mu", a * pm.Normal("mu_raw", 0, 1))
+        size = {"half-normal": pm.HalfNormal, "half-cauchy": pm.HalfCauchy}[tau]("tau_raw", 1)
+        tau, between = pm.Deterministic("tau", a * size), pm.Uniform("between", 0, 1)
+        expected = mu
+        if "kind_index" in given:
+            kind = pm.Deterministic("kind_effect", a / 2 * pm.ZeroSumNormal("kind_raw", 1, dims="kind"), dims="kind")
+            expected = expected + kind[given["kind_index"]]
+        if "rated" in given:
+            slope = pm.Deterministic("slope", SLOPE_SD * pm.Normal("slope_raw", 0, 1))
+            # Scores differ by about one step; a project that nobody rated has only this to go by.
+            score = 2 + pm.Normal("score_raw", 0, 1, dims="project")
+            pm.Potential("raters", -0.5 * pt.sum(given["rated"] * ((given["score"] - score) / given["score_se"]) ** 2))
+            expected = expected + slope * (score - 2)
+        city = pm.Normal("city_raw", 0, 1, dims="city")[given["city_index"]]
+        own = pm.Normal("own", 0, 1, dims="project") if tails == "normal" else student("own", dims="project")
+        around = pt.sqrt(between) * city + pt.sqrt(1 - between) * own
+        theta = pm.Deterministic("theta", expected + tau * around, dims="project")
         miss = pt.dot(given["root"], given["estimate"] - theta)
         pm.Potential("cards", -0.5 * pt.sum(given["weight"] * miss**2))
     return model
-
-
-def build_effects(given, kinds, *, a=0.17, tails="t", tau="half-normal", scored=False):
-    """True window means `theta` (project) inside a model; `given` has `city_index`, `kind_index`, `score`, `score_se`."""
-    a = pm.Data("prior_scale", float(a))
-    mu = pm.Deterministic("mu", a * pm.Normal("mu_raw", 0, 1))
-    size = {"half-normal": pm.HalfNormal, "half-cauchy": pm.HalfCauchy}[tau]("tau_raw", 1)
-    tau, between = pm.Deterministic("tau", a * size), pm.Uniform("between", 0, 1)
-    city = pm.Normal("city_raw", 0, 1, dims="city")
-    own = pm.Normal("own", 0, 1, dims="project") if tails == "normal" else student("own", dims="project")
-    expected = mu
-    if kinds > 1:
-        kind = pm.ZeroSumNormal("kind_raw", 1, dims="kind")
-        expected = expected + pm.Deterministic("kind_effect", a / 2 * kind, dims="kind")[given["kind_index"]]
-    if scored:
-        slope = pm.Deterministic("slope", SLOPE_SD * pm.Normal("slope_raw", 0, 1))
-        # Scores differ by about one step; a project that nobody rated has only this to go by.
-        score = 2 + pm.Normal("score_raw", 0, 1, dims="project")
-        seen = pt.switch(given["rated"], (given["score"] - score) / given["score_se"], 0.0)
-        pm.Potential("raters", -0.5 * pt.sum(seen**2))
-        expected = expected + slope * (score - 2)
-    around = pt.sqrt(between) * city[given["city_index"]] + pt.sqrt(1 - between) * own
-    return pm.Deterministic("theta", expected + tau * around, dims="project")
 
 
 def student(name, **shape):
@@ -78,12 +64,13 @@ def student(name, **shape):
 
 
 def model_data(cards) -> dict:
-    """What the model reads from stacked cards, by the names of its pm.Data."""
+    """What the model reads from stacked cards, by the names of its pm.Data; kinds and scores only where there are some."""
     score, se = cards["score"].values, cards["score_se"].values
-    rated = np.isfinite(score)
     root = np.linalg.inv(np.linalg.cholesky(cards["covariance"].values))
-    return {
-        "estimate": cards["estimate"].values, "root": root, "weight": np.ones(len(score)), "rated": rated,
-        "city_index": cards["city_index"].values, "kind_index": cards["kind_index"].values,
-        "score": np.where(rated, score, 2.0), "score_se": np.where(rated, se, 1.0),
-    }  # fmt: skip
+    data = {"estimate": cards["estimate"].values, "root": root, "weight": np.ones(len(score))}
+    data |= {"city_index": cards["city_index"].values}
+    if len(set(cards["kind"].values.tolist())) > 1:
+        data |= {"kind_index": cards["kind_index"].values}
+    if (rated := np.isfinite(score)).any():
+        data |= {"rated": 1.0 * rated, "score": np.where(rated, score, 2.0), "score_se": np.where(rated, se, 1.0)}
+    return data
