@@ -15,8 +15,12 @@ from workbench.errors import SchemaError
 OPTIONS = {
     "cities": ["--raw"],
     "check": ["--raw"],
-    "evaluate": ["--raw", "--out", "--item", "--project", "--comparison", "--checks", "--lang", "-p"],
+    "evaluate": [
+        "--raw", "--out", "--item", "--project", "--comparison", "--checks", "--lang", "--prior-from", "--discount", "-p",
+    ],
     "register": ["--project", "--raw", "--out", "--question", "--decision", "-p"],
+    "card": ["--out", "--raw"],
+    "pool": ["--out", "--lang", "-p"],
     "simulate": [
         "--out", "--areas", "--treated", "--waves", "--respondents", "--projects", "--effect-pp", "--baseline-unsafe",
         "--baseline-gap-pp", "--trend", "--shock-sd", "--shock-rho", "--seed", "--shares",
@@ -32,7 +36,9 @@ def workbench(*arguments: str):
 @pytest.fixture
 def evaluation(tmp_path, monkeypatch):
     """Stand in for everything below the command line; returns what it was called with, and lets a test set the end."""
-    seen = SimpleNamespace(status={"state": "done", "reason": "", "files": ["report.html"]}, build=None, run=None)
+    seen = SimpleNamespace(
+        status={"state": "done", "reason": "", "files": ["report.html", "result.json"]}, build=None, run=None
+    )
     monkeypatch.setattr(cities, "load_city", lambda city, raw: SimpleNamespace(city=city, data_hash="abc"))
     monkeypatch.setattr(cities, "write_processed", lambda city, panel: None)
 

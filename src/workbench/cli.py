@@ -1,12 +1,16 @@
 """The command line: thin, and quick to answer, so everything heavy is imported inside a command."""
 
+import inspect
+import json
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperGroup
 
 from workbench.errors import ParameterError, SchemaError, nearest
@@ -36,21 +40,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Raw = Annotated[str, typer.Option(help="Folder that holds one folder per city.", metavar="DIR")]
-City = Annotated[str, typer.Argument(help="Name of the city's folder, as `workbench cities` lists it.", metavar="CITY")]
-Parameter = Annotated[
+Text, Checks = str | None, Literal["core", "full"] | None
+Raw = Annotated[str, Option(help="Folder that holds one folder per city.", metavar="DIR")]
+City = Annotated[str, Argument(help="Name of the city's folder, as `workbench cities` lists it.", metavar="CITY")]
+CityFolder = Annotated[str, Option(help="City folder to make, for example data/raw/mytown.", metavar="DIR")]
+Further = Annotated[
     list[str] | None,
-    typer.Option(
-        "-p", "--parameter", help="Any other parameter of the notebook; repeat for more.", metavar="NAME=VALUE"
-    ),
+    Option("-p", "--parameter", help="Any other parameter of the notebook; repeat for more.", metavar="NAME=VALUE"),
 ]
 EVALUATION, POOL = "notebooks/03-evaluate-projects.ipynb", "notebooks/07-compare-cities.ipynb"
-
-
-def _progress() -> Callable[[str], None]:
-    """Return a function that prints a line with the seconds since now; to stderr, so that results can be piped."""
-    start = time.monotonic()
-    return lambda text: print(f"{time.monotonic() - start:5.0f} s  {text}", file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -69,55 +67,35 @@ def check(city: City, raw: Raw = "data/raw") -> None:
     from workbench.cities import load_city
 
     found = load_city(validate_name(city, "city"), raw=resolve(raw))
+    rows, shares, areas = found.respondents, found.shares, found.projects.groupby("project").size().items()
     facts = {
         "city": f"{found.name} ({found.city}){', simulated' if found.simulated else ''}",
         "areas": len(found.areas),
+        "waves": f"{len(found.waves)} ({', '.join(found.waves['wave'])})",
+        "respondents": "" if rows is None else f"{len(rows)}{', weighted' if found.weighted else ''}",
+        "shares": "" if shares is None else f"{len(shares)} published percentages, no respondents",
+        "items": ", ".join(found.items),
+        "projects": ", ".join(f"{project} ({n} area{'s' if n > 1 else ''})" for project, n in areas) or "none",
     }
-    facts["waves"] = f"{len(found.waves)} ({', '.join(found.waves['wave'])})"
-    if found.respondents is not None:
-        facts["respondents"] = f"{len(found.respondents)}{', weighted' if found.weighted else ''}"
-    if found.shares is not None:
-        facts["shares"] = f"{len(found.shares)} published percentages, no respondents"
-    areas = found.projects.groupby("project").size().items()
-    projects = [f"{project} ({n} area{'s' if n > 1 else ''})" for project, n in areas]
-    facts |= {"items": ", ".join(found.items), "projects": ", ".join(projects) or "none"}
-    for label, value in facts.items():
-        print(f"{label + ':':<13} {value}")
-    for notice in found.notices:
-        print(f"notice: {notice}")
-    print("The files keep to the contract.")
+    print(*(f"{label + ':':<13} {value}" for label, value in facts.items() if value != ""), sep="\n")
+    print(*(f"notice: {notice}" for notice in found.notices), "The files keep to the contract.", sep="\n")
 
 
 @app.command()
 def evaluate(
     city: City,
     raw: Raw = "data/raw",
-    out: Annotated[
-        str | None, typer.Option(help="Folder for the report.", metavar="DIR", show_default="reports/CITY")
-    ] = None,
-    item: Annotated[str | None, typer.Option(help="Survey item to judge by; by default the projects' own.")] = None,
-    project: Annotated[
-        list[str] | None, typer.Option(help="Project to evaluate; repeat for more. By default all of them.")
-    ] = None,
-    comparison: Annotated[
-        str | None, typer.Option(help="Areas to compare with; by default all without a project.", metavar="AREA;AREA")
-    ] = None,
-    checks: Annotated[
-        Literal["core", "full"] | None,
-        typer.Option(
-            help="full also fits the effect under every prior; takes about a minute more.", show_default="core"
-        ),
-    ] = None,
-    lang: Annotated[
-        str | None, typer.Option(help="Language of the report.", metavar="en|nl|fr", show_default="en")
-    ] = None,
-    prior_from: Annotated[
-        str | None, typer.Option(help="Folder of other cities' evidence cards that make the prior.", metavar="DIR")
-    ] = None,
-    discount: Annotated[
-        float | None, typer.Option(help="Weight of each such card, 0 to 1.", show_default="0.5")
-    ] = None,
-    parameter: Parameter = None,
+    out: Text = Option(None, help="Folder for the report.", metavar="DIR", show_default="reports/CITY"),
+    item: Text = Option(None, help="Survey item to judge by; by default the projects' own."),
+    project: list[str] = Option([], help="Project to evaluate; repeat for more. By default all of them."),
+    comparison: Text = Option(None, help="Areas to compare with, if not all without a project.", metavar="AREA;AREA"),
+    checks: Checks = Option(
+        None, help="full also fits the effect under every prior; takes about a minute more.", show_default="core"
+    ),
+    lang: Text = Option(None, help="Language of the report.", metavar="en|nl|fr", show_default="en"),
+    prior_from: Text = Option(None, help="Folder of other cities' evidence cards that make the prior.", metavar="DIR"),
+    discount: float | None = Option(None, help="Weight of each such card, 0 to 1.", show_default="0.5"),
+    parameter: Further = None,
 ) -> None:
     """Evaluate a city's projects and write a report.
 
@@ -126,63 +104,46 @@ def evaluate(
     Ends with 0 when there is a verdict, whatever it is ("cannot tell" included), 1 when the evaluation failed or
     was blocked by a check, and 2 when the data or parameters were refused; then nothing is written.
     """
-    say, target = _progress(), out or f"reports/{city}"
-    from workbench import parameters, runs
-    from workbench.cities import write_processed
+    say = _progress()
+    from workbench.cities import load_city, write_processed
+    from workbench.panel import build_panel
 
-    given = {"city": validate_name(city, "city"), "raw": raw, "out": target}
-    options = {"item": item, "projects": ";".join(project or ()) or None, "comparison": comparison}
-    options |= {"checks": checks, "lang": lang, "prior_from": prior_from, "discount": discount}
-    given |= {name: value for name, value in options.items() if value is not None}
     say("checking the files")
-    given = _with(given, parameter)
-    values = parameters.validate_parameters(EVALUATION, given)
-    checked, panel = _check_evaluation(values)
+    given, values = _parameters(
+        EVALUATION, parameter, city=validate_name(city, "city"), raw=raw, out=out or f"reports/{city}", item=item,
+        projects=";".join(project) or None, comparison=comparison, checks=checks, lang=lang, prior_from=prior_from,
+        discount=discount,
+    )  # fmt: skip
+    place = load_city(city, raw=resolve(raw))
+    names = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")
+    panel = build_panel(place, **{name: values[name] for name in names})
     if values["prior_from"]:
         from workbench.pooling import others
 
-        others(values["prior_from"], city=checked, panel=panel)
-    status = runs.run_notebook(EVALUATION, given, out=target, data_hash=checked.data_hash, say=say)
+        others(values["prior_from"], city=place, panel=panel)
+    code = _run(EVALUATION, given, data_hash=place.data_hash, say=say)
     # Only now: a folder for the report that cannot be written is refused above, and then nothing may be left.
-    write_processed(checked, panel=panel)
-    _print_outcome(status, resolve(target))
-    raise typer.Exit(0 if status["state"] == "done" else 1)
-
-
-def _with(given: dict[str, Any], parameter: list[str] | None) -> dict[str, Any]:
-    """Return the parameters with those of the options -p, none of them given twice."""
-    found = dict(given)
-    for text in parameter or ():
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not name:
-            raise ParameterError(f"-p {text!r}: write NAME=VALUE")
-        if name in found:
-            raise ParameterError(f"parameter {name!r} is given twice; leave out -p {name}=...")
-        found[name] = value
-    return found
+    write_processed(place, panel=panel)
+    raise typer.Exit(code)
 
 
 @app.command()
 def register(
     city: City,
-    project: Annotated[str, typer.Option(help="Project to register.")],
+    project: str = Option(help="Project to register."),
     raw: Raw = "data/raw",
-    out: Annotated[
-        str | None, typer.Option(help="File to write.", metavar="FILE", show_default="registrations/CITY-P.json")
-    ] = None,
-    question: Annotated[str, typer.Option(help="What is asked.", show_default="made from the item")] = "",
-    decision: Annotated[
-        str, typer.Option(help="What will be decided on it.", show_default="whether to go on with the project")
-    ] = "",
-    parameter: Parameter = None,
+    out: Text = Option(None, help="File to write.", metavar="FILE", show_default="registrations/CITY-P.json"),
+    question: str = Option("", help="What is asked.", show_default="made from the item"),
+    decision: str = Option("", help="What will be decided on it.", show_default="whether to go on with the project"),
+    parameter: Further = None,
 ) -> None:
     """Write down how a project will be evaluated, before outcomes are opened."""
-    from workbench import parameters, registration
+    from workbench import registration
     from workbench.cities import load_city
 
-    given = _with({"city": validate_name(city, "city"), "raw": raw, "projects": project}, parameter)
-    values = parameters.validate_parameters(EVALUATION, given)
-    if extra := sorted(given.keys() - {"city", "raw", "projects", *registration.FIELDS}):
+    about = {"city": validate_name(city, "city"), "raw": raw, "projects": project}
+    given, values = _parameters(EVALUATION, parameter, **about)
+    if extra := sorted(given.keys() - {*about, *registration.FIELDS}):
         raise ParameterError(f"-p {', '.join(extra)}: not registered; allowed: {', '.join(registration.FIELDS)}")
     found = load_city(city, raw=resolve(raw))
     content = registration.plan(found, values, project=project, question=question, decision=decision)
@@ -191,109 +152,67 @@ def register(
 
 @app.command()
 def card(
-    run_dir: Annotated[str, typer.Argument(help="Folder of a finished evaluation.", metavar="RUN_DIR")],
-    out: Annotated[
-        str | None, typer.Option(help="File to write.", metavar="FILE", show_default="RUN_DIR/card.json")
-    ] = None,
-    raw: Annotated[
-        str | None, typer.Option(help="Where the cities are, if not where they were.", metavar="DIR")
-    ] = None,
+    run_dir: str = Argument(help="Folder of a finished evaluation.", metavar="RUN_DIR"),
+    out: Text = Option(None, help="File to write.", metavar="FILE", show_default="RUN_DIR/card.json"),
+    raw: Text = Option(None, help="Where the cities are, if not where they were.", metavar="DIR"),
 ) -> None:
     """Write what an evaluation learned as an evidence card, to be pooled: no respondent's data, no small cell."""
-    say = _progress()
-    say("reading the run and its city, and fitting once without a prior of effects")
+    _progress()("reading the run and its city, and fitting once without a prior of effects")
     from workbench import provenance
     from workbench.cards import build_card
 
-    content, target = build_card(run_dir, raw=raw), resolve(out or f"{run_dir}/card.json")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    print(f"Card: {relative(provenance.write_json(target, content))}, {len(content['projects'])} projects")
+    content = build_card(run_dir, raw=raw)
+    target = provenance.write_json(resolve(out or f"{run_dir}/card.json"), content)
+    print(f"Card: {relative(target)}, {len(content['projects'])} projects")
 
 
 @app.command()
 def pool(
-    cards: Annotated[list[str], typer.Argument(help="Evidence cards, or folders of them.", metavar="CARD...")],
-    out: Annotated[str, typer.Option(help="Folder for the report.", metavar="DIR")],
-    lang: Annotated[str, typer.Option(help="Language of the report.", metavar="en|nl|fr")] = "en",
-    parameter: Parameter = None,
+    cards: list[str] = Argument(help="Evidence cards, or folders of them.", metavar="CARD..."),
+    out: str = Option(help="Folder for the report.", metavar="DIR"),
+    lang: str = Option("en", help="Language of the report.", metavar="en|nl|fr"),
+    parameter: Further = None,
 ) -> None:
     """Pool the evidence cards of several cities and write a report."""
     say = _progress()
-    from workbench import parameters, provenance, runs
+    from workbench import provenance
     from workbench.cards import choose, read_cards
 
-    given = _with({"cards": ";".join(cards), "out": out, "lang": lang}, parameter)
-    values = parameters.validate_parameters(POOL, given)
+    given, values = _parameters(POOL, parameter, cards=";".join(cards), out=out, lang=lang)
     found = read_cards(cards)
     choose(found, focus=values["focus"] or "", least=2)
     seals = provenance.hash_parameters({"cards": sorted(card["sha256"] for card in found)})
-    status = runs.run_notebook(POOL, given, out=out, data_hash=seals, say=say)
-    _print_outcome(status, resolve(out))
-    raise typer.Exit(0 if status["state"] == "done" else 1)
+    raise typer.Exit(_run(POOL, given, data_hash=seals, say=say))
 
 
-def _check_evaluation(values: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the city and panel of an evaluation; refuse what cannot be evaluated while nothing is written yet."""
-    from workbench.cities import load_city
-    from workbench.panel import build_panel
-
-    city = load_city(values["city"], raw=resolve(values["raw"]))
-    names = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")
-    panel = build_panel(city, **{name: values[name] for name in names if values.get(name)})
-    return city, panel
-
-
-def _print_outcome(status: dict[str, Any], folder: Path) -> None:
-    """Print the verdict sentence and where the report is, or why there is none."""
-    import json
-
-    for file in ("result.json", "pooled.json"):
-        if file in status["files"]:
-            print(json.loads((folder / file).read_text(encoding="utf-8"))["sentence"])
-    if status["state"] != "done":
-        print(f"{status['state']}: {status['reason']}", file=sys.stderr)
-    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    for name in ("report.html", "notebook.ipynb"):
-        if name in status["files"]:
-            print(f"{'Report' if name.startswith('report') else 'Notebook'}: {shown / name}")
-
-
-@app.command()
-def simulate(
-    out: Annotated[str, typer.Option(help="City folder to make, for example data/raw/mytown.", metavar="DIR")],
-    areas: Annotated[int, typer.Option(help="Number of areas.")] = 24,
-    treated: Annotated[int, typer.Option(help="How many of them get a project.")] = 8,
-    waves: Annotated[int, typer.Option(help="Number of yearly survey waves.")] = 5,
-    respondents: Annotated[int, typer.Option(help="Respondents, all waves together.")] = 6000,
-    projects: Annotated[int, typer.Option(help="Number of projects sharing the treated areas.")] = 4,
-    effect_pp: Annotated[float, typer.Option(help="True mean effect in percentage points; negative is safer.")] = -4.0,
-    baseline_unsafe: Annotated[float, typer.Option(help="Share who feel unsafe in comparison areas, wave 1.")] = 0.2,
-    baseline_gap_pp: Annotated[float, typer.Option(help="How far treated areas start above that.")] = 6.0,
-    trend: Annotated[float, typer.Option(help="Change per wave for everyone, logit scale.")] = 0.0,
-    shock_sd: Annotated[float, typer.Option(help="Spread of area-wave shocks, logit scale.")] = 0.1,
-    shock_rho: Annotated[float, typer.Option(help="Correlation of shocks from wave to wave.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same city.")] = 1,
-    shares: Annotated[
-        bool, typer.Option("--shares", help="Write published percentages instead of respondents.")
-    ] = False,
-) -> None:
+def simulate(out: CityFolder, **options) -> None:
     """Make a city with a known true effect."""
-    options = locals() | {"out": resolve(out)}
-    validate_name(options["out"].name, "the city folder")
+    target = resolve(out)
+    validate_name(target.name, "the city folder")
     from workbench.simulate import simulate_city
 
-    simulate_city(**options)
+    simulate_city(out=target, **options)
     print(f"Made {out}, with its truth in truth.json.")
+
+
+def _option(name: str, about: dict[str, Any]) -> inspect.Parameter:
+    """Return an entry of simulate.toml as a parameter that typer makes an option of."""
+    shown = Option(about["default"], f"--{name.replace('_', '-')}", help=about["help"])
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=shown, annotation=type(about["default"]))
+
+
+FOLDER, _options = inspect.signature(simulate).parameters.values()
+SIMULATED = tomllib.loads(Path(__file__).with_name("simulate.toml").read_text(encoding="utf-8"))["options"]
+simulate.__signature__ = inspect.Signature([FOLDER, *map(_option, SIMULATED, SIMULATED.values())])
+app.command()(simulate)
 
 
 @app.command("import")
 def import_layout(
-    layout: Annotated[str, typer.Argument(help="Name of the published layout, for example stadsmonitor.")],
-    files: Annotated[list[str], typer.Argument(help="The published files, as they are.", metavar="FILE...")],
-    out: Annotated[str, typer.Option(help="City folder to make, for example data/raw/flanders.", metavar="DIR")],
-    projects: Annotated[
-        str | None, typer.Option(help="A projects.csv to add, so that the city can be evaluated.", metavar="FILE")
-    ] = None,
+    layout: str = Argument(help="Name of the published layout, for example stadsmonitor."),
+    files: list[str] = Argument(help="The published files, as they are.", metavar="FILE..."),
+    out: CityFolder = ...,
+    projects: Text = Option(None, help="A projects.csv to add, so that the city can be evaluated.", metavar="FILE"),
 ) -> None:
     """Make a city folder from published files."""
     import importlib
@@ -304,15 +223,53 @@ def import_layout(
     layouts = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
     if layout not in layouts:
         raise ParameterError(f"layout {layout!r} is unknown{nearest(layout, layouts)} (known: {', '.join(layouts)})")
-    folder = resolve(out)
+    folder, given = resolve(out), {file: resolve(file) for file in [*files, *filter(None, [projects])]}
     validate_name(folder.name, "the city folder")
-    missing = [file for file in [*files, *filter(None, [projects])] if not resolve(file).is_file()]
-    if missing:
-        raise ParameterError("\n".join(f"no file {file}" for file in missing))
+    if missing := [f"no file {file}" for file, path in given.items() if not path.is_file()]:
+        raise ParameterError("\n".join(missing))
     module = importlib.import_module(f"workbench.sources.{layout}")
-    chosen = resolve(projects) if projects else None
-    module.import_files([resolve(file) for file in files], out=folder, projects=chosen)
+    module.import_files([given[file] for file in files], out=folder, projects=given.get(projects))
     print(f"Made {out}. Next: workbench check {folder.name}")
+
+
+def _progress() -> Callable[[str], None]:
+    """Return a function that prints a line with the seconds since now; to stderr, so that results can be piped."""
+    start = time.monotonic()
+    return lambda text: print(f"{time.monotonic() - start:5.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+def _parameters(notebook: str, further: list[str] | None, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what was given, options and -p, none of it twice, and the checked values of all the notebook's parameters."""
+    from workbench.parameters import validate_parameters
+
+    given = {name: value for name, value in options.items() if value is not None}
+    for text in further or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise ParameterError(f"-p {text!r}: write NAME=VALUE")
+        if name in given:
+            raise ParameterError(f"parameter {name!r} is given twice; leave out -p {name}=...")
+        given[name] = value
+    return given, validate_parameters(notebook, given)
+
+
+def _run(notebook: str, given: dict[str, Any], *, data_hash: str, say: Callable[[str], None]) -> int:
+    """Run a notebook, print its sentence and where the report is, or why there is none; return the exit code."""
+    from workbench import runs
+
+    status, folder = (
+        runs.run_notebook(notebook, given, out=given["out"], data_hash=data_hash, say=say),
+        resolve(given["out"]),
+    )
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    for file in {"result.json", "pooled.json"}.intersection(status["files"]):
+        print(json.loads((folder / file).read_text(encoding="utf-8"))["sentence"])
+    if status["state"] != "done":
+        print(f"{status['state']}: {status['reason']}", file=sys.stderr)
+    for label, file in (("Report", "report.html"), ("Notebook", "notebook.ipynb")):
+        if file in status["files"]:
+            print(f"{label}: {shown / file}")
+    return 0 if status["state"] == "done" else 1
 
 
 if __name__ == "__main__":

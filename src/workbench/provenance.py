@@ -63,8 +63,12 @@ def versions() -> dict[str, str]:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file so that a reader sees the old one or the whole new one, never a part; return its path."""
+    """Write a file so that a reader sees the old one or the whole new one, never a part; return its path.
+
+    Folders above it are made.
+    """
     target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         part.write_bytes(content)
