@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import workbench
 from workbench import paths
@@ -86,6 +87,11 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
 def write_json(path: str | os.PathLike[str], content: object) -> Path:
     """Write JSON atomically; NaN and infinity raise ValueError because other programs cannot read them."""
     return write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
+
+
+def as_json(content: object) -> Any:
+    """Return the content as JSON gives it back: numpy made plain; NaN and infinity, which JSON does not know, None."""
+    return json.loads(json.dumps(content, default=_plain), parse_constant=lambda name: None)
 
 
 def _plain(value: object) -> object:
