@@ -21,11 +21,6 @@ from workbench.manifest import FILES
 from workbench.schema import STRATA, Faults, Sheet
 from workbench.sheets import read_sheet
 
-TAKEN_FROM = {  # column -> the one that stands in for it where it is empty
-    "areas": [("name", "area")],
-    "projects": [("name", "project"), ("announced", "start"), ("full", "start")],
-}
-
 
 @dataclass(frozen=True)
 class City:
@@ -148,7 +143,8 @@ def canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     done = {"projects": pd.DataFrame()} | dict(tables)
     for name in [name for name in done if name not in ("respondents", "shares", "population")]:
         table = schema.with_all_columns(done[name], name)
-        table = table.assign(**{column: table[column].fillna(table[by]) for column, by in TAKEN_FROM.get(name, ())})
+        instead = schema.CONTRACT[name].get("taken_from", {})
+        table = table.assign(**{column: table[column].fillna(table[by]) for column, by in instead.items()})
         done[name] = table.fillna(dict.fromkeys(table.select_dtypes("str"), ""))
     done["waves"] = done["waves"].sort_values("start")
     if "population" in tables:

@@ -6,13 +6,9 @@ from pathlib import Path
 
 from workbench.errors import SchemaError, nearest
 from workbench.items import ITEMS, LANGUAGES
-from workbench.schema import STRATA, TABLES, Faults
+from workbench.schema import CONTRACT, STRATA, TABLES, Faults
 
-FILES = {
-    "respondents": "survey.csv", "shares": "shares.csv", "areas": "areas.csv", "waves": "waves.csv",
-    "projects": "projects.csv", "population": "population.csv",
-    "collective_impact": "collective_impact.csv", "indicators": "indicators.csv",
-}  # fmt: skip
+FILES = {table: said["file"] for table, said in CONTRACT.items()}
 RECODABLE = {"area", "wave", *STRATA, "kind", "item", "category", "focus", "condition", "dimension"}
 ROUTED = {"column": str, "answer": str}  # both needed
 KINDS = {str: "a text in quotes", bool: "true or false", list: "a list [...]", dict: "a table"}

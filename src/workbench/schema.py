@@ -1,4 +1,4 @@
-"""The contract of the canonical tables: which columns, which values, and how a fault is told.
+"""The contract of the canonical tables (contract.toml): which columns, which values, and how a fault is told.
 
 A table arrives as a Sheet of text with the line numbers of its file as index. Every column is converted by itself,
 vectorised, and every value that breaks the contract is collected in Faults; nothing is coerced in silence and
@@ -6,9 +6,11 @@ nothing stops at the first fault. A validation library would add only the checks
 words that a city needs, and costs half a second to import.
 """
 
+import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,80 +24,42 @@ class Column:
     """One column of a canonical table: what it holds, which values are allowed, and how a message says so."""
 
     kind: str = "text"  # text | number | date | flag
-    allowed: str = "any text"
+    allowed: str = "a value in every row"
     holds: Callable[[pd.Series], pd.Series] | None = None  # for numbers: which of them are allowed
+    among: tuple[str, ...] = ()
     heading: bool = False  # the file must have this column
     filled: bool = False  # and, where it has, every row must have a value
-    among: tuple[str, ...] = ()
 
 
-def _one_of(names, **needs) -> Column:
-    return Column(allowed=", ".join(names), among=tuple(names), **needs)
+def _one_of(names) -> Column:
+    return Column(allowed=", ".join(names), among=tuple(names))
 
 
-NEEDED = {"heading": True, "filled": True}
-TEXT, KEY = Column(), Column(allowed="a value in every row", **NEEDED)
-DATE = Column("date", "a date written YYYY-MM-DD (1900 to 2099)")
-DAY = replace(DATE, **NEEDED)
-PAST_ZERO = Column("number", "a number above 0", lambda x: x > 0)
-WEIGHT = replace(PAST_ZERO, filled=True)
-COUNT = Column("number", "a number from 0 up", lambda x: x >= 0)
-RESIDENTS = replace(COUNT, **NEEDED)
-PERCENT = Column("number", "a number from 0 to 100", lambda x: x.between(0, 100))
-VALUE = Column("number", "a number", np.isfinite, **NEEDED)
-SCORE = Column(
-    "number", 'a whole number from 0 to 4, or empty for "don\'t know"', lambda x: x.isin(range(5)), heading=True
-)
-FLAG = Column("flag", "true or false")
-STRATA = ("sex", "age_band", "education")
-# Focus areas of IcARUS; conditions of Collective Impact (Kania and Kramer 2011); dimensions of the self-assessment
-# framework of Action 1 of the EU Urban Agenda Partnership on Security in Public Spaces.
-FOCUS = ("juvenile-delinquency", "radicalisation", "organised-crime", "public-space")
-CONDITIONS = (
-    "common-agenda", "shared-measurement", "reinforcing-activities", "continuous-communication", "backbone",
-)  # fmt: skip
-DIMENSIONS = (
-    "quality-of-life", "social-cohesion", "public-space-liveability", "sense-of-safety", "urban-security",
-    "background-conditions",
-)  # fmt: skip
-TABLES: dict[str, dict[str, Column]] = {
-    "areas": {"area": KEY, "name": TEXT, "population": PAST_ZERO, "neighbours": TEXT},
-    "waves": {
-        "wave": KEY, "start": DAY, "end": DAY, "mode": TEXT, "questionnaire_version": TEXT, "known_break": FLAG,
-        "break_areas": TEXT, "note": TEXT,
-    },
-    "projects": {
-        "project": KEY, "area": KEY, "kind": TEXT, "name": TEXT, "announced": DATE, "start": DAY, "full": DATE,
-        "stop": DATE, "cost_eur": COUNT, "reached": COUNT, "min_worthwhile_pp": PAST_ZERO, "trigger": TEXT,
-        "primary_item": _one_of(ITEMS), "assignment": _one_of(["random"]), "focus": _one_of(FOCUS),
-    },
-    "respondents": {
-        "respondent": KEY, "area": KEY, "wave": KEY, "weight": WEIGHT, **dict.fromkeys((*STRATA, *ITEMS), TEXT),
-    },
-    "shares": {
-        "area": KEY, "wave": KEY, "item": _one_of(ITEMS, **NEEDED), "category": KEY, "share": PERCENT,
-        "count": COUNT, "n": PAST_ZERO,
-    },
-    "population": {"area": KEY, **dict.fromkeys(STRATA, TEXT), "population": RESIDENTS},
-    "collective_impact": {
-        "project": KEY, "date": DAY, "rater": KEY, "condition": _one_of(CONDITIONS, **NEEDED), "score": SCORE,
-        "evidence": TEXT,
-    },
-    "indicators": {
-        "dimension": _one_of(DIMENSIONS, **NEEDED), "indicator": KEY, "area": TEXT, "date": DAY, "value": VALUE,
-        "unit": TEXT, "source": TEXT,
-    },
-}  # fmt: skip
-UNIQUE = {
-    "areas": ["area"],
-    "waves": ["wave"],
-    "projects": ["project", "area"],
-    "respondents": ["respondent", "wave"],
-    "shares": ["area", "wave", "item", "category"],
-    "population": ["area", *STRATA],
-    "collective_impact": ["project", "date", "rater", "condition"],
-    "indicators": ["dimension", "indicator", "area", "date"],
+def _columns(said: dict) -> dict[str, Column]:
+    """Return the columns of one table of contract.toml."""
+    made = {name: KINDS[kind] if isinstance(kind, str) else _one_of(kind) for name, kind in said["columns"].items()}
+    heading, filled = ([*said["needed"], *said.get(key, ())] for key in ("heading", "filled"))
+    return {name: replace(made[name], heading=name in heading, filled=name in filled) for name in made}
+
+
+KINDS = {
+    "text": Column(),
+    "item": _one_of(ITEMS),
+    "date": Column("date", "a date written YYYY-MM-DD (1900 to 2099)"),
+    "flag": Column("flag", "true or false"),
+    "number": Column("number", "a number", np.isfinite),
+    "above 0": Column("number", "a number above 0", lambda x: x > 0),
+    "from 0": Column("number", "a number from 0 up", lambda x: x >= 0),
+    "percent": Column("number", "a number from 0 to 100", lambda x: x.between(0, 100)),
+    "score": Column("number", 'a whole number from 0 to 4, or empty for "don\'t know"', lambda x: x.isin(range(5))),
 }
+CONTRACT = tomllib.loads((Path(__file__).parent / "contract.toml").read_text(encoding="utf-8"))
+TABLES = {table: _columns(said) for table, said in CONTRACT.items()}
+TABLES["respondents"] |= dict.fromkeys(ITEMS, KINDS["text"])
+STRATA = ("sex", "age_band", "education")
+FOCUS = TABLES["projects"]["focus"].among
+CONDITIONS = TABLES["collective_impact"]["condition"].among
+DIMENSIONS = TABLES["indicators"]["dimension"].among
 DTYPES = {"text": "str", "number": "float64", "date": "datetime64[us]", "flag": "bool"}
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 COMMON_MISTAKES = {  # by kind, and for numbers by what the file has as decimal mark: what it looks like, what to say of it
@@ -193,7 +157,7 @@ def convert(sheet: Sheet) -> pd.DataFrame:
         for item in table["item"].dropna().unique():  # [shares.codes.ITEM] is for the rows of that item
             known = ITEMS[item].codes | sheet.codes.get(item, {})
             table["category"] = table["category"].mask(table["item"].eq(item), _recode(table["category"], known))
-    keys = [name for name in UNIQUE[sheet.table] if name in table]
+    keys = [name for name in CONTRACT[sheet.table]["unique"] if name in table]
     needed = [name for name in keys if columns[name].filled]
     doubled = table.loc[table.duplicated(keys) & table[needed].notna().all(axis=1), keys]
     told = [", ".join(row) for row in doubled.astype(str).fillna("").to_numpy()]
