@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -27,12 +28,8 @@ from workbench.paths import project_root, redactor, relative, resolve
 
 PLACES = ("raw", "out", "cards", "prior_from", "run")  # parameters that are folders or files, lists separated by ';'
 # One thread per linear-algebra call: chains already fill the cores, and more threads make each other wait.
-KERNEL_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-}
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+KERNEL_ENVIRONMENT = dict.fromkeys((*ONE_THREAD, "PYDEVD_DISABLE_FILE_VALIDATION"), "1")
 
 
 def run_notebook(
@@ -51,16 +48,17 @@ def run_notebook(
     source, target = resolve(notebook), resolve(out)
     own = {"out": str(out)} if "out" in notebook_parameters(source).model_fields else {}
     values = validate_parameters(source, {**parameters, **own})
-    status: dict[str, Any] = {"state": "done", "reason": "", "parameters": _published(values)}
-    hashed = {name: value for name, value in status["parameters"].items() if name not in ("raw", "out")}
-    hashed |= {"notebook": source.stem}
+    places = {name: values[name].split(";") for name in PLACES if values.get(name)}
+    shown = values | {name: ";".join(map(relative, given)) for name, given in places.items()}
+    hashed = {name: value for name, value in shown.items() if name not in ("raw", "out")} | {"notebook": source.stem}
     hashes = {"parameters": provenance.hash_parameters(hashed), "data": data_hash, "code": provenance.code_hash()}
-    status |= {"hashes": hashes, "started": _now(), "finished": None}
-    work = _work_folder(target)
-    try:
-        given = [place for name in PLACES for place in str(values.get(name) or "").split(";") if place]
-        shown = {str(work): relative(target)} | {str(resolve(place)): relative(place) for place in [*given, target]}
-        private = redactor(shown)
+    status = {"state": "done", "reason": "", "parameters": shown, "hashes": hashes, "started": _now(), "finished": None}
+    with _work_folder(target) as folder:
+        work = Path(folder)
+        private = redactor({
+            folder: relative(target), str(target): relative(target),
+            **{str(resolve(place)): relative(place) for given in places.values() for place in given if place},
+        })  # fmt: skip
         failure = _execute(source, values, work=work, say=say)
         _clean(work / "notebook.ipynb", private)
         result = _clean(work / "result.json", private) or _clean(work / "pooled.json", private)
@@ -70,18 +68,10 @@ def run_notebook(
         hashes["posterior"] = hashlib.sha256(draws.read_bytes()).hexdigest() if draws.is_file() else None
         status |= {"files": sorted(file.name for file in work.iterdir() if file.is_file()), "finished": _now()}
         _publish(work, target, status)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return status
 
 
-def _published(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters as they may be shown: folders and files relative to the project."""
-    shown = {name: ";".join(map(relative, values[name].split(";"))) for name in PLACES if values.get(name)}
-    return dict(values) | shown
-
-
-def _work_folder(target: Path) -> Path:
+def _work_folder(target: Path) -> tempfile.TemporaryDirectory:
     """Make the folder a run works in, beside its target so that publishing is a rename; clear those of killed runs."""
     if target.exists() and not target.is_dir():
         raise ParameterError(f"out: {target.name} is a file, not a folder")
@@ -90,11 +80,10 @@ def _work_folder(target: Path) -> Path:
         for left in target.parent.glob(f".{target.name}.*.part"):
             if not psutil.pid_exists(int(left.name.split(".")[-2].split("-")[0])):
                 shutil.rmtree(left, ignore_errors=True)
-        work = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
-        work.mkdir()
+        named = {"prefix": f".{target.name}.{os.getpid()}-", "suffix": ".part", "dir": target.parent}
+        return tempfile.TemporaryDirectory(**named, ignore_cleanup_errors=True)
     except OSError as error:
         raise ParameterError(f"out: cannot write beside {target.name} ({error.strerror})") from None
-    return work
 
 
 def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[[str], None]) -> str | None:
@@ -117,10 +106,12 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # The report's packages take seconds to import; meanwhile this process would only wait for the kernel.
     threading.Thread(target=importlib.import_module, args=("workbench.report",), daemon=True).start()
+    # papermill formats its paths.
+    read, written = (str(path).replace("{", "{{").replace("}", "}}") for path in (source, work / "notebook.ipynb"))
     try:
         papermill.execute_notebook(
-            _literal(source),
-            _literal(work / "notebook.ipynb"),
+            read,
+            written,
             parameters={name: injected[name] for name in values},
             kernel_name="python3",
             language="python",
@@ -131,21 +122,13 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
             iopub_timeout=60,
             shutdown_kernel="immediate",
         )
-    except papermill.PapermillExecutionError as error:
-        return f"'{place['section']}', cell [{place['cell']}]: {error.ename}: {error.evalue}"
-    except DeadKernelError:
-        return (
-            f"'{place['section']}', cell [{place['cell']}]: the Python process that ran the notebook died; "
-            "too little memory is the usual cause"
-        )
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        died = "the Python process that ran the notebook died; too little memory is the usual cause"
+        why = died if isinstance(error, DeadKernelError) else f"{error.ename}: {error.evalue}"
+        return f"'{place['section']}', cell [{place['cell']}]: {why}"
     except (OSError, RuntimeError) as error:
         return f"the notebook could not be run: {type(error).__name__}: {error}"
     return None
-
-
-def _literal(path: Path) -> str:
-    """Return a path that papermill, which formats its paths, reads as it stands."""
-    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _kernel_manager() -> type:
@@ -168,20 +151,19 @@ def _kernel_manager() -> type:
 
 def _clean(path: Path, private: Callable[[str], str]) -> dict[str, Any]:
     """Take this machine's folders out of a JSON file and return what it then holds; {} if there is none."""
-    if not path.is_file():
-        return {}
 
     def cleaned(value: Any, key: str = "") -> Any:
-        if isinstance(value, str):
-            return value if key.startswith("image/") and "svg" not in key else private(value)
+        if isinstance(value, dict):
+            return {name: cleaned(each, name) for name, each in value.items()}
         if isinstance(value, list):
-            return [cleaned(each, key) for each in value]
-        return {name: cleaned(each, name) for name, each in value.items()} if isinstance(value, dict) else value
+            return [cleaned(each) for each in value]
+        picture = key.startswith("image/") and "svg" not in key
+        return private(value) if isinstance(value, str) and not picture else value
 
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if (clean := cleaned(content)) != content:
-        provenance.write_json(path, clean)
-    return clean
+    content = cleaned(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    if content:
+        provenance.write_json(path, content)
+    return content
 
 
 def _render(work: Path, *, lang: str, result: Mapping[str, Any], say: Callable[[str], None]) -> str | None:
@@ -194,8 +176,8 @@ def _render(work: Path, *, lang: str, result: Mapping[str, Any], say: Callable[[
 
     say("writing the report")
     nb = nbformat.read(work / "notebook.ipynb", as_version=4)
-    headings = (re.match(r"# +(.+)", cell.source) for cell in nb.cells if cell.cell_type == "markdown")
-    title = result.get("sentence") or next((found[1] for found in headings if found), work.stem)
+    text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    title = result.get("sentence") or next(iter(re.findall(r"^# +(.+)", text, re.MULTILINE)), "Report")
     try:
         provenance.write_text(work / "report.html", report.render(nb, lang=lang, title=title))
     except Exception as error:  # noqa: BLE001 whatever went wrong in rendering, the draws are worth keeping
