@@ -33,25 +33,22 @@ def languages() -> tuple[str, ...]:
 @cache
 def translator(lang: str) -> gettext.NullTranslations:
     """Translations from English to `lang`; English itself is left as it is. ParameterError if unknown."""
-    if lang not in languages():
-        allowed = languages()
+    if lang not in (allowed := languages()):
         raise ParameterError(f"lang: '{lang}' is not one of {', '.join(allowed)}{nearest(lang, allowed)}")
     if lang == SOURCE_LANGUAGE:
         return gettext.NullTranslations()
-    with (FOLDER / f"{lang}.po").open("rb") as file:
-        catalog = read_po(file, locale=lang, abort_invalid=True)
     compiled = io.BytesIO()
-    write_mo(compiled, catalog)
+    with (FOLDER / f"{lang}.po").open("rb") as file:
+        write_mo(compiled, read_po(file, locale=lang, abort_invalid=True))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
 
 
 def number(value: float, lang: str, decimals: int = 1) -> str:
     """`value` with the decimal mark and grouping of `lang`, a true minus sign, and never a negative zero."""
-    value = round(float(value), decimals) + 0.0
     pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
-    text = format_decimal(abs(value), format=pattern, locale=lang)
-    return (MINUS if value < 0 else "") + text.replace("\N{NARROW NO-BREAK SPACE}", "\N{NO-BREAK SPACE}")
+    text = format_decimal(round(float(value), decimals) + 0.0, format=pattern, locale=lang)
+    return text.replace("-", MINUS).replace("\N{NARROW NO-BREAK SPACE}", "\N{NO-BREAK SPACE}")
 
 
 def short(value: float, lang: str) -> str:

@@ -20,8 +20,9 @@ from workbench.schema import FOCUS
 
 _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
 _TEXT = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=5000)] | None
-_TEXT_WORDS = "text on one line"
-_UP_TO_100 = Annotated[Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None, _EMPTY_IS_NONE]
+_LINE, _LIST = (_TEXT, "text on one line"), (_TEXT, "a list separated by ';'")
+_ABOVE_0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_UP_TO_100 = Annotated[Annotated[_ABOVE_0, Field(le=100)] | None, _EMPTY_IS_NONE]
 
 # Every parameter name has one type and one meaning in all notebooks (notebooks/README.md lists them).
 PARAMETERS: dict[str, tuple[Any, str]] = {
@@ -30,20 +31,17 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
     "out": (_TEXT, "the folder to write to"),
     "run": (_TEXT, "the folder of an evaluation"),
     "focus": (Literal["", *FOCUS], f"one of {', '.join(FOCUS)}"),
-    "item": (_TEXT, _TEXT_WORDS),
-    "unsafe_from": (_TEXT, _TEXT_WORDS),
-    "projects": (_TEXT, "a list separated by ';'"),
-    "comparison": (_TEXT, "a list separated by ';'"),
+    "item": _LINE,
+    "unsafe_from": _LINE,
+    "projects": _LIST,
+    "comparison": _LIST,
     "window_months": (Annotated[str, Field(pattern=r"^\d{1,3}-\d{1,3}$")], "a range of months such as 6-24"),
     "minimum_pp": (_UP_TO_100, "a number of percentage points above 0"),
     "threshold": (_UP_TO_100, "a percentage above 0"),
-    "worth_eur": (
-        Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, _EMPTY_IS_NONE],
-        "a number of euros above 0",
-    ),
-    "cards": (_TEXT, "a list separated by ';'"),
+    "worth_eur": (Annotated[_ABOVE_0 | None, _EMPTY_IS_NONE], "a number of euros above 0"),
+    "cards": _LIST,
     "prior_from": (_TEXT, "a folder of evidence cards"),
-    "discount": (Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)], "a number above 0, at most 1"),
+    "discount": (Annotated[_ABOVE_0, Field(le=1)], "a number above 0, at most 1"),
     "prior": (Literal["sceptical", "wide", "flat"], "one of sceptical, wide, flat"),
     "checks": (Literal["core", "full"], "one of core, full"),
     "draws": (Annotated[int, Field(ge=1, le=100_000)], "a whole number from 1 to 100000"),
@@ -86,13 +84,11 @@ def _defaults(notebook: Path) -> dict[str, Any]:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
         body = ast.parse("".join(tagged[0]["source"])).body
-        return {step.targets[0].id: ast.literal_eval(step.value) for step in body if isinstance(step, ast.Assign)} | {
-            step.target.id: ast.literal_eval(step.value) for step in body if isinstance(step, ast.AnnAssign)
-        }
+        targets = [step.targets[0] if isinstance(step, ast.Assign) else step.target for step in body]
+        return {target.id: ast.literal_eval(step.value) for target, step in zip(targets, body, strict=True)}
     except (ValueError, KeyError, IndexError, AttributeError, TypeError, SyntaxError) as error:
-        raise ParameterError(
-            f"notebook {relative(notebook)}: needs one cell tagged 'parameters' that sets plain values ({error})"
-        ) from None
+        wanted = "needs one cell tagged 'parameters' that sets plain values"
+        raise ParameterError(f"notebook {relative(notebook)}: {wanted} ({error})") from None
 
 
 def _fault(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
@@ -100,9 +96,8 @@ def _fault(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
     name = str(detail["loc"][0])
     shown = repr(name if len(name) <= 60 else f"{name[:60]}...")
     if detail["type"] == "extra_forbidden":
-        return (
-            f"parameter {shown} is unknown{nearest(name, model.model_fields)} (known: {', '.join(model.model_fields)})"
-        )
+        known = model.model_fields
+        return f"parameter {shown} is unknown{nearest(name, known)} (known: {', '.join(known)})"
     value, words = str(detail["input"])[:60], model.model_fields[name].description
     options = words.removeprefix("one of ").split(", ") if words.startswith("one of ") else ()
     return f"parameter {name}: {value!r} is not {words}{nearest(value, options)}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench import __version__, paths, provenance
+from workbench.collective import latest
 from workbench.errors import ParameterError
 from workbench.estimands import project_minimum
 from workbench.items import ITEMS
@@ -63,7 +64,6 @@ def save(content: Mapping, *, out: str | None, raw: str) -> Path:
     if target.exists() or project in registered(city):
         raise ParameterError(f"{shown}: project {project} is registered, or the file exists; neither is ever replaced")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         return provenance.write_json(target, content)
     except OSError as error:
         raise ParameterError(f"{shown} cannot be written: {error.strerror}") from None
@@ -90,12 +90,11 @@ def compare(city, panel, *, prior: str, lang: str) -> pd.DataFrame:
     """
     found, rows = registered(city.city), []
     rule = {"minimum_pp": usual_minimum(panel.attrs["baseline_pp"])}
-    for project, minimum in zip(panel["project"].values, project_minimum(panel), strict=True):
+    for project, minimum in zip(panel["project"].values.tolist(), project_minimum(panel), strict=True):
         said = found.get(project, {})
-        head = dict.fromkeys(COLUMNS, "") | {"project": str(project)}
-        head |= {"registered": str(said.get("made", "")), "sha256": str(said.get("sha256", ""))}
+        head = [project, str(said.get("made", "")), str(said.get("sha256", ""))]
         if not said or not provenance.sealed(said):
-            rows.append(head | ({"field": "changed"} if said else {}))
+            rows.append([*head, "changed" if said else "", "", ""])
             continue
         then = rule | {name: value for name, value in (said | said["project"]).items() if value is not None}
         now = panel.attrs | _about(city, project) | {"prior": prior, "minimum_pp": float(minimum)}
@@ -110,17 +109,16 @@ def compare(city, panel, *, prior: str, lang: str) -> pd.DataFrame:
             elif isinstance(b, float):
                 a, b = (number(value, lang, 2) for value in (a, b))
             differ |= {field: (a, b)} if a != b else {}
-        rows += [head | dict(zip(COLUMNS[3:], (field, *pair), strict=True)) for field, pair in differ.items()] or [head]
+        rows += [[*head, field, *pair] for field, pair in (differ or {"": ("", "")}).items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def summary(compared: pd.DataFrame) -> dict[str, dict]:
     """What `compare` found, as result.json holds it: project -> registered (date or None), sha256, deviations."""
-    made = {}
-    for row in compared.itertuples():
-        said = {"registered": row.registered or None, "sha256": row.sha256 or None, "deviations": []}
-        made.setdefault(row.project, said)["deviations"] += [row.field] if row.field else []
-    return made
+    return {
+        project: {"registered": date or None, "sha256": seal or None, "deviations": [*filter(None, rows["field"])]}
+        for (project, date, seal), rows in compared.groupby(["project", "registered", "sha256"], sort=False)
+    }
 
 
 def sentence(summary: Mapping, *, lang: str) -> str:
@@ -155,6 +153,6 @@ def _scores(city, project: str) -> dict | None:
     """Condition -> the latest score of each rater (None = don't know); None where nobody has scored the project."""
     if city.collective_impact is None:
         return None
-    rows = city.collective_impact.query("project == @project").sort_values(["condition", "rater", "date"])
-    last = rows.drop_duplicates(["condition", "rater"], keep="last").groupby("condition")["score"]
+    rows = latest(city.collective_impact.query("project == @project")).sort_values("rater")
+    last = rows.groupby("condition")["score"]
     return {name: [None if pd.isna(score) else int(score) for score in scores] for name, scores in last} or None

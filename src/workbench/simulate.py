@@ -268,23 +268,20 @@ def _project(k) -> dict[str, str]:
 
 def _checked(given) -> dict:
     """The options with their defaults; impossible ones are refused, all in one ParameterError."""
-    options = {name: option["default"] for name, option in OPTIONS.items()} | given
-    faults = []
-    for name, value in options.items():
-        if name not in OPTIONS or not isinstance(value, Real) or not np.isfinite(value):
-            faults.append(f"{name} is {value!r}; allowed: {'a number' if name in OPTIONS else ', '.join(OPTIONS)}")
-    if faults:
-        raise ParameterError("\n".join(faults))
-    areas, start = options["areas"], 100 * options["baseline_unsafe"]  # treated areas may begin at 0.5 to 95 %
-    limits = {name: (option["from"], option["to"]) for name, option in OPTIONS.items() if "from" in option} | {
-        "treated": (1, areas - 1), "projects": (1, options["treated"]), "baseline_gap_pp": (0.5 - start, 95.0 - start),
-        "respondents": (areas * options["waves"], 5_000_000),
-    }  # fmt: skip
+    if unknown := given.keys() - OPTIONS.keys():
+        raise ParameterError(f"no option {', '.join(sorted(unknown))}; allowed: {', '.join(OPTIONS)}")
+    options = {name: given.get(name, option["default"]) for name, option in OPTIONS.items()}
+    odd = {name for name, value in options.items() if not isinstance(value, Real) or not np.isfinite(value)}
+    faults = [f"{name} is {options[name]!r}; allowed: a number" for name in sorted(odd)]
+    limits = {name: (about["from"], about["to"]) for name, about in OPTIONS.items() if "from" in about and not odd}
+    if not odd:
+        areas, start = options["areas"], 100 * options["baseline_unsafe"]  # treated areas may begin at 0.5 to 95 %
+        limits |= {"treated": (1, areas - 1), "projects": (1, options["treated"])}
+        limits |= {"respondents": (areas * options["waves"], 5_000_000), "baseline_gap_pp": (0.5 - start, 95.0 - start)}
     for name, (least, most) in limits.items():
-        whole = isinstance(most, Integral)
-        if not least <= options[name] <= most or (whole and not isinstance(options[name], Integral)):
-            kind = "a whole number" if whole else "a number"
-            faults.append(f"{name} is {options[name]!r}; allowed: {kind} from {round(least, 3)} to {round(most, 3)}")
+        kind, words = (Integral, "a whole number") if isinstance(most, Integral) else (Real, "a number")
+        if not isinstance(options[name], kind) or not least <= options[name] <= most:
+            faults.append(f"{name} is {options[name]!r}; allowed: {words} from {round(least, 3)} to {round(most, 3)}")
     if faults:
         raise ParameterError("\n".join(faults))
     return options
