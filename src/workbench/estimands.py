@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import expit
 
-from workbench.language import short, translator
+from workbench.language import said
 
 QUANTILES = {"lower50": 0.25, "upper50": 0.75, "lower90": 0.05, "upper90": 0.95}
 COLUMNS = [
@@ -154,38 +154,18 @@ def needed(panel, summary, *, lang) -> str:
     The data's own spread is the posterior's with the prior's taken out, 1/sd^2 = 1/posterior - 1/prior, and shrinks
     with the root of the number of treated areas. P(fall) reaches 95 % when the minimum is 1.645 of it.
     """
-    _ = translator(lang).gettext
     information = 1 / summary["sd"] ** 2 - 1 / summary["prior_sd"] ** 2
     treated, minimum = int(panel["treated"].sum()), panel.attrs["minimum_pp"]
     target = (1.645 / minimum) ** 2
-    hopeless = information < 0.05 * target
     times = target / max(information, 1e-12)
-    if treated == 1 and hopeless:
-        text = _(
-            "One area can hardly show a change of {minimum} points, because its own ups and downs look the same: wait for "
-            "more waves, and put this result beside those of other places that did something alike."
-        )
-    elif treated == 1:
-        text = _(
-            "One area can hardly show a change of {minimum} points, because its own ups and downs look the same: about "
-            "{times} times as much information would be needed, from more waves and from other places that did something alike."
-        )
-    elif hopeless:
-        text = _(
-            "These data say almost nothing about a change of {minimum} points: many more project areas would be needed "
-            "({n} now), or results pooled with other cities."
-        )
-    else:
-        text = _(
-            "To tell a change of {minimum} points from none, about {areas} project areas like these would be needed "
-            "({n} now), or as much information from further waves or other cities."
-        )
-    return text.format(
-        minimum=short(minimum, lang),
-        times=max(int(np.ceil(times)), 2),
-        areas=max(int(np.ceil(treated * times)), treated + 1),
-        n=treated,
-    )
+    areas = max(int(np.ceil(treated * times)), treated + 1)
+    about = {
+        "hopeless": information < 0.05 * target,
+        "times": max(int(np.ceil(times)), 2),
+        "areas": areas,
+        "n": treated,
+    }
+    return said("needed", lang, minimum=minimum, **about)
 
 
 def _inputs(draws, prior, other=None, *, minimum) -> dict[str, float]:
