@@ -14,7 +14,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from workbench.errors import ParameterError, SchemaError, nearest
-from workbench.paths import relative, resolve, validate_name
+from workbench.paths import relative, resolve
 
 
 class Refusing(TyperGroup):
@@ -66,7 +66,7 @@ def check(city: City, raw: Raw = "data/raw") -> None:
     """Say what a city's files hold, or list every fault."""
     from workbench.cities import load_city
 
-    found = load_city(validate_name(city, "city"), raw=resolve(raw))
+    found = load_city(city, raw=resolve(raw))
     rows, shares, areas = found.respondents, found.shares, found.projects.groupby("project").size().items()
     facts = {
         "city": f"{found.name} ({found.city}){', simulated' if found.simulated else ''}",
@@ -110,9 +110,8 @@ def evaluate(
 
     say("checking the files")
     given, values = _parameters(
-        EVALUATION, parameter, city=validate_name(city, "city"), raw=raw, out=out or f"reports/{city}", item=item,
-        projects=";".join(project) or None, comparison=comparison, checks=checks, lang=lang, prior_from=prior_from,
-        discount=discount,
+        EVALUATION, parameter, city=city, raw=raw, out=out or f"reports/{city}", item=item, comparison=comparison,
+        projects=";".join(project) or None, checks=checks, lang=lang, prior_from=prior_from, discount=discount,
     )  # fmt: skip
     place = load_city(city, raw=resolve(raw))
     names = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")
@@ -141,7 +140,7 @@ def register(
     from workbench import registration
     from workbench.cities import load_city
 
-    about = {"city": validate_name(city, "city"), "raw": raw, "projects": project}
+    about = {"city": city, "raw": raw, "projects": project}
     given, values = _parameters(EVALUATION, parameter, **about)
     if extra := sorted(given.keys() - {*about, *registration.FIELDS}):
         raise ParameterError(f"-p {', '.join(extra)}: not registered; allowed: {', '.join(registration.FIELDS)}")
@@ -187,11 +186,9 @@ def pool(
 
 def simulate(out: CityFolder, **options) -> None:
     """Make a city with a known true effect."""
-    target = resolve(out)
-    validate_name(target.name, "the city folder")
     from workbench.simulate import simulate_city
 
-    simulate_city(out=target, **options)
+    simulate_city(out=resolve(out), **options)
     print(f"Made {out}, with its truth in truth.json.")
 
 
@@ -201,9 +198,9 @@ def _option(name: str, about: dict[str, Any]) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=shown, annotation=type(about["default"]))
 
 
-FOLDER, _options = inspect.signature(simulate).parameters.values()
 SIMULATED = tomllib.loads(Path(__file__).with_name("simulate.toml").read_text(encoding="utf-8"))["options"]
-simulate.__signature__ = inspect.Signature([FOLDER, *map(_option, SIMULATED, SIMULATED.values())])
+OUT = inspect.signature(simulate).parameters["out"]
+simulate.__signature__ = inspect.Signature([OUT, *map(_option, SIMULATED, SIMULATED.values())])
 app.command()(simulate)
 
 
@@ -223,13 +220,12 @@ def import_layout(
     layouts = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
     if layout not in layouts:
         raise ParameterError(f"layout {layout!r} is unknown{nearest(layout, layouts)} (known: {', '.join(layouts)})")
-    folder, given = resolve(out), {file: resolve(file) for file in [*files, *filter(None, [projects])]}
-    validate_name(folder.name, "the city folder")
+    given = {file: resolve(file) for file in [*files, *filter(None, [projects])]}
     if missing := [f"no file {file}" for file, path in given.items() if not path.is_file()]:
         raise ParameterError("\n".join(missing))
     module = importlib.import_module(f"workbench.sources.{layout}")
-    module.import_files([given[file] for file in files], out=folder, projects=given.get(projects))
-    print(f"Made {out}. Next: workbench check {folder.name}")
+    module.import_files([given[file] for file in files], out=resolve(out), projects=given.get(projects))
+    print(f"Made {out}. Next: workbench check {resolve(out).name}")
 
 
 def _progress() -> Callable[[str], None]:
@@ -257,10 +253,8 @@ def _run(notebook: str, given: dict[str, Any], *, data_hash: str, say: Callable[
     """Run a notebook, print its sentence and where the report is, or why there is none; return the exit code."""
     from workbench import runs
 
-    status, folder = (
-        runs.run_notebook(notebook, given, out=given["out"], data_hash=data_hash, say=say),
-        resolve(given["out"]),
-    )
+    status = runs.run_notebook(notebook, given, out=given["out"], data_hash=data_hash, say=say)
+    folder = resolve(given["out"])
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     for file in {"result.json", "pooled.json"}.intersection(status["files"]):
         print(json.loads((folder / file).read_text(encoding="utf-8"))["sentence"])
