@@ -23,11 +23,11 @@ NOT_SEEN = ("no worthwhile change", "cannot tell", "clear rise", "probable rise"
 def rubric(lang) -> pd.DataFrame:
     """One row per condition and level 0-4: `name`, what it looks like (`text`), and the `step` to the next level ("")."""
     content = tomllib.loads((Path(__file__).parent / "collective.toml").read_text(encoding="utf-8"))
-    rows = []
-    for condition, about in content.items():
-        texts = zip(about["levels"][lang], [*about["steps"][lang], ""], strict=True)
-        rows += [(condition, level, about["name"][lang], *both) for level, both in enumerate(texts)]
-    return pd.DataFrame(rows, columns=["condition", "level", "name", "text", "step"])
+    rows = {
+        name: {"name": about["name"][lang], "text": about["levels"][lang], "step": [*about["steps"][lang], ""]}
+        for name, about in content.items()
+    }
+    return pd.concat(map(pd.DataFrame, rows.values()), keys=rows, names=["condition", "level"]).reset_index()
 
 
 def latest(scores) -> pd.DataFrame:
@@ -115,6 +115,5 @@ def next_steps(profile, projects, *, lang) -> pd.DataFrame:
     """The two lowest conditions (more where they tie) of each project: `mean` score, and the step to the next level."""
     rows = profile[profile["project"].isin(projects) & (profile.groupby("project")["mean"].rank("min") <= 2)]
     rows = rows.assign(level=np.floor(rows["mean"]).astype(int)).merge(rubric(lang), on=["condition", "level"])
-    return rows.sort_values(["project", "mean"], kind="stable")[
-        ["project", "condition", "name", "mean", "text", "step"]
-    ]
+    columns = ["project", "condition", "name", "mean", "text", "step"]
+    return rows.sort_values(["project", "mean"], kind="stable")[columns]

@@ -16,7 +16,7 @@ from workbench.collective import latest
 from workbench.errors import ParameterError
 from workbench.estimands import project_minimum
 from workbench.items import ITEMS
-from workbench.language import number, translator
+from workbench.language import number, said
 from workbench.panel import choices, usual_minimum
 
 SCHEMA, FOLDER = "registration-1", "registrations"
@@ -91,12 +91,12 @@ def compare(city, panel, *, prior: str, lang: str) -> pd.DataFrame:
     found, rows = registered(city.city), []
     rule = {"minimum_pp": usual_minimum(panel.attrs["baseline_pp"])}
     for project, minimum in zip(panel["project"].values.tolist(), project_minimum(panel), strict=True):
-        said = found.get(project, {})
-        head = [project, str(said.get("made", "")), str(said.get("sha256", ""))]
-        if not said or not provenance.sealed(said):
-            rows.append([*head, "changed" if said else "", "", ""])
+        kept = found.get(project, {})
+        head = [project, str(kept.get("made", "")), str(kept.get("sha256", ""))]
+        if not kept or not provenance.sealed(kept):
+            rows.append([*head, "changed" if kept else "", "", ""])
             continue
-        then = rule | {name: value for name, value in (said | said["project"]).items() if value is not None}
+        then = rule | {name: value for name, value in (kept | kept["project"]).items() if value is not None}
         now = panel.attrs | _about(city, project) | {"prior": prior, "minimum_pp": float(minimum)}
         # Areas whose project has not begun serve as comparison too, as project areas do before theirs: no departure.
         waiting = set(city.projects["area"]) - set(then["comparison"])
@@ -123,17 +123,9 @@ def summary(compared: pd.DataFrame) -> dict[str, dict]:
 
 def sentence(summary: Mapping, *, lang: str) -> str:
     """Were the evaluated projects registered, for the foot of page 1."""
-    _ = translator(lang).gettext
     found = [set(row["deviations"]) for row in summary.values() if row["registered"]]
-    if not found:
-        return _("Not registered in advance.")
-    if len(found) == len(summary) and not any(found):
-        return _("Registered in advance, and evaluated as registered.")
     late, differ = sum("outcomes_known" in one for one in found), sum(bool(one - {"outcomes_known"}) for one in found)
-    return _(
-        "Registered: {registered} of {projects} projects ({late} after outcomes were in); evaluated otherwise than "
-        "registered: {differ}."
-    ).format(registered=len(found), projects=len(summary), late=late, differ=differ)
+    return said("registered", lang, registered=len(found), projects=len(summary), late=late, differ=differ)
 
 
 def _about(city, project: str) -> dict:

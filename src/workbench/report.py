@@ -13,7 +13,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
 from workbench import verdict
-from workbench.language import translator
+from workbench.language import said, translator
 from workbench.paths import resolve
 from workbench.provenance import as_json, code_hash, versions, write_bytes, write_json, write_text
 from workbench.tables import TEMPLATE, stylesheet
@@ -95,12 +95,8 @@ def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, resu
 
 def warning(result: dict, *, lang: str) -> HTML:
     """A banner above every effect of a blocked evaluation; nothing otherwise."""
-    _ = translator(lang).gettext
-    text = _(
-        "Blocked: a check failed, so the numbers below do not show what the projects did. They are printed for "
-        "whoever looks for the cause."
-    )
-    return HTML(f'<p class="banner">{escape(text)}</p>' if result["verdict"] == "blocked" else "")
+    text = escape(said("blocked_banner", lang))
+    return HTML(f'<p class="banner">{text}</p>' if result["verdict"] == "blocked" else "")
 
 
 def headline(result: dict, *, lang: str) -> HTML:
