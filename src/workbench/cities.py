@@ -122,15 +122,16 @@ def _complete_shares(rows: pd.DataFrame, sheet: Sheet, assumed_n: object) -> pd.
         notices.append(f"{sheet.file}: {int(blank.sum())} rows without a share were left out, their class is implied")
     rows = rows.assign(n=rows.get("n", float("nan")))
     by_wave = assumed_n if isinstance(assumed_n, dict) else dict.fromkeys(rows["wave"].dropna().unique(), assumed_n)
-    assumed = rows["wave"].map({wave: float(n) for wave, n in by_wave.items() if isinstance(n, int | float)})
+    by_wave = {wave: float(n) for wave, n in by_wave.items() if isinstance(n, int | float)}
+    assumed = rows["wave"].map(by_wave)
     lacking = rows["n"].isna() & assumed.isna() & rows["wave"].notna()
     if "n" in sheet.frame:  # a number that was given and refused has its own fault already
         lacking &= sheet.frame["n"].isna()
     allowed = "a column n, or [shares] assumed_n = a number of answers for each area and wave"
     sheet.refuse(rows["n"][lacking], allowed)
     if (rows["n"].isna() & assumed.notna()).any():
-        each = by_wave.items() if isinstance(assumed_n, dict) else ()
-        number = ", ".join(f"{n:g} in {wave}" for wave, n in each) or f"{assumed_n:g}"
+        each = [f"{n:g} in {wave}" for wave, n in by_wave.items()]
+        number = ", ".join(each) if isinstance(assumed_n, dict) else f"{assumed_n:g}"
         notices.append(f"the number of answers is not published: {number} per area and item is assumed")
     whole = (rows["share"] == rows["share"].round()).where(~blank, True)
     rounding = whole.groupby([rows["wave"], rows["item"]]).transform("all") & ("count" not in rows)
@@ -167,7 +168,13 @@ def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataF
     """
     folder = Path(folder)
     paths.validate_name(folder.name, "city folder")
-    _may_replace(folder)
+    if folder.is_file() or folder.is_dir() and any(folder.iterdir()):
+        file = folder / "city.toml"
+        if not (file.is_file() and tomllib.loads(file.read_text(encoding="utf-8-sig")).get("made_by")):
+            raise ParameterError(
+                f"{paths.relative(folder)} exists and was not made by the workbench; allowed: a new folder, or one whose "
+                "city.toml says made_by"
+            )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as temporary:
         new = Path(temporary) / folder.name
@@ -182,18 +189,6 @@ def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataF
             os.replace(folder, Path(temporary) / "old")
         os.replace(new, folder)
     return folder
-
-
-def _may_replace(folder: Path) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    file = folder / "city.toml"
-    made_by = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("made_by") if file.is_file() else None
-    if not made_by:
-        raise ParameterError(
-            f"{paths.relative(folder)} exists and was not made by the workbench; allowed: a new folder, or one whose "
-            "city.toml says made_by"
-        )
 
 
 def _as_csv(frame: pd.DataFrame) -> str:

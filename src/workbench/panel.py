@@ -274,26 +274,21 @@ def _describe(panel, city, chosen, notices) -> xr.Dataset:
             "The effect counts waves whose fieldwork lies {low} to {high} months after a project’s full start, and "
             "where there is none, all waves after it."
         )
+    minimum, own = chosen["minimum_pp"], panel["project_minimum"].values
+    if minimum is None:  # what all projects state alike (never true where one states none), else the usual
+        minimum = own[0] if own.min() == own.max() else usual_minimum(100 * baseline)
     shares = city.shares[city.shares["item"] == chosen["item"]] if city.shares is not None else None
     assumed = shares is not None and bool(shares["assumed"].any())
     panel.attrs = {
         "city": city.city, "city_name": city.name, "simulated": int(city.simulated), "item": chosen["item"],
         "question": item.question["en"], "categories": ";".join(item.categories), "unsafe_from": chosen["unsafe_from"],
-        "unsafe_index": index, "minimum_pp": _minimum(panel, chosen["minimum_pp"], baseline),
+        "unsafe_index": index, "minimum_pp": float(minimum),
         "baseline_pp": 100 * baseline, "window_rule": rule.format(low=low, high=high), "window_months": f"{low}-{high}",
         "shares": int(shares is not None), "n_assumed": float(shares["n"].median()) if assumed else 0.0,
         "weighted": int(city.weighted), "equal_areas": int(city.areas["population"].isna().any()),
         "notices": "\n".join([*city.notices, *notices]), "data_hash": city.data_hash,
     }  # fmt: skip
     return panel
-
-
-def _minimum(panel, asked, baseline) -> float:
-    """Smallest worthwhile effect: as asked, else what all projects state alike, else by the rule, in pp."""
-    own = panel["project_minimum"].values
-    if asked is None and own.min() == own.max():  # never true where a project states none
-        asked = own[0]
-    return float(asked) if asked is not None else usual_minimum(100 * baseline)
 
 
 def usual_minimum(baseline_pp: float) -> float:
