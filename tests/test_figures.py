@@ -9,6 +9,7 @@ import pytest
 import written_by_hand as hand
 
 from workbench import figures, setting, tables
+from workbench.language import said
 
 NAMES = {project: name for project, (name, _mean, _sd) in hand.PROJECTS.items()}
 
@@ -72,8 +73,8 @@ def test_the_event_study_names_each_wave_since_the_start(ax):
 
 
 def test_one_project_in_one_area_gets_the_warning_about_priors():
-    assert "only by their priors" in tables.event_study_note(1, 1, lang="en")
-    assert "priors" not in tables.event_study_note(3, 5, lang="en")
+    assert "only by their priors" in said("event_study", "en", projects=1, areas=1)
+    assert "priors" not in said("event_study", "en", projects=3, areas=5)
 
 
 @pytest.mark.parametrize("fewer, more, counts", [(3, 0, (21, 3, 76)), (0, 4, (17, 4, 79)), (0, 0, (21, 0, 79))])

@@ -5,7 +5,8 @@ import pandas as pd
 import written_by_hand as hand
 
 from workbench import collective, setting, tables
-from workbench.language import month
+from workbench.language import month, said
+from workbench.schema import CONDITIONS
 
 
 def place(**waves):
@@ -108,11 +109,10 @@ def test_scores_are_shown_with_their_range_where_two_rated_and_the_weakest_link_
     assert table.to_numpy().tolist() == [shown]
 
 
-def test_both_tables_of_the_rubric_have_one_column_per_condition_in_the_order_of_the_contract():
-    levels, steps = setting.rubric(lang="en"), setting.rubric(lang="en", steps=True)
-    assert list(levels["level"]) == [0, 1, 2, 3, 4] and list(steps["level"]) == [0, 1, 2, 3]
-    heads = ["level", *collective.rubric("en")["name"].unique()]
-    assert list(levels) == list(steps) == heads and steps.ne("").all().all()
+def test_the_rubric_has_five_levels_of_each_condition_and_a_step_up_from_all_but_the_last():
+    table = setting.rubric(lang="en")
+    assert list(table["level"]) == [0, 1, 2, 3, 4] * 5 and table["condition"].nunique() == 5
+    assert table["what it looks like"].ne("").all() and (table["next step"].eq("") == table["level"].eq(4)).all()
 
 
 def test_agreement_of_few_pairs_is_told_without_a_kappa_and_late_ratings_are_counted():
@@ -143,5 +143,5 @@ def test_the_gap_report_shows_what_a_gap_is_made_of():
 
 
 def test_a_city_without_scores_is_told_how_to_add_them():
-    text = setting.unscored(rated().iloc[:0], lang="nl")
-    assert "collective_impact.csv" in text and "backbone" in text and setting.unscored(rated(), lang="nl") == ""
+    text = said("no_scores", "nl", conditions=CONDITIONS)
+    assert "collective_impact.csv" in text and "backbone" in text

@@ -20,7 +20,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Wedge
 
-from workbench.language import number, points, short, translator
+from workbench.language import number, points, said, short, translator
 
 BLUE, ORANGE, GREY, BROWN = "#1d4f91", "#b45309", "#5a6572", "#5c1d02"
 PALE_BLUE, PALE_GREY, INK, RULE = "#8fb0d9", "#dfe5ec", "#1b2530", "#d8dde3"
@@ -84,10 +84,10 @@ def signed(axis: Axis, lang: str) -> None:
     axis.set_major_formatter(lambda value, _position: ("+" if value > 1e-9 else "") + short(value, lang))
 
 
-def _zero_and_minimum(line: Callable, minimum_pp: float) -> None:
+def _zero_and_minimum(line: Callable, minimum_pp: float | None) -> None:
     """A line at 0 and dashed ones at the smallest worthwhile effect; `line` is `ax.axvline` or `ax.axhline`."""
     line(0, color=INK, lw=1, zorder=2)
-    for side in (-minimum_pp, minimum_pp):
+    for side in (-minimum_pp, minimum_pp) if minimum_pp else ():
         line(side, color=GREY, lw=1, ls=(0, (4, 3)), zorder=2)
 
 
@@ -107,9 +107,10 @@ def _interval(ax: Axes, at: float, row: dict, *, colour: str = BLUE, mark: str =
 
 
 def forest(
-    rows: pd.DataFrame, *, ax: Axes, labels: list, texts: list, said: list | None = None, minimum_pp: float, lang: str
-) -> str:
-    """An effect per row in pp, from the top down at the y ticks; label left, text right, or in the alt text what is `said`.
+    rows: pd.DataFrame, *, ax: Axes, labels: list, texts: list, full: list | None = None,
+    minimum_pp: float | None = None, lang: str,
+) -> str:  # fmt: skip
+    """An effect per row in pp, from the top down at the y ticks; label left, text right, in the alt text the `full` one.
 
     `rows` has what `_interval` draws, and may have `group` (groups stand apart, each with its own mark) and `colour`.
     """
@@ -121,19 +122,17 @@ def forest(
     for y, row, mark, text in zip(heights, rows.to_dict("records"), marks, texts, strict=True):
         _interval(ax, y, row, colour=row.get("colour", BLUE), mark=mark)
         ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", size=11.5)
-    row_axis(ax, heights, labels, lang)
-    alt = "; ".join(f"{label} {text}".replace("\n", " ") for label, text in zip(labels, said or texts, strict=True))
-    return f"{alt}. " + _("Smallest worthwhile effect: {minimum} points.").format(minimum=short(minimum_pp, lang))
-
-
-def row_axis(ax: Axes, heights: np.ndarray, labels: list[str], lang: str) -> None:
-    """Labels at the heights of their rows (from the top down), points along the other axis."""
     ax.set_yticks(heights, labels)
     ax.tick_params(axis="y", labelcolor=INK)
     ax.set_ylim(heights[-1] - 0.7, heights[0] + 0.7)
-    ax.set_xlabel(translator(lang).gettext("change in residents feeling unsafe, percentage points"))
+    ax.set_xlabel(_("change in residents feeling unsafe, percentage points"))
     signed(ax.xaxis, lang)
     sns.despine(ax=ax, left=True)
+    alt = (
+        "; ".join(f"{label} {text}".replace("\n", " ") for label, text in zip(labels, full or texts, strict=True)) + "."
+    )
+    minimum = _("Smallest worthwhile effect: {minimum} points.")
+    return f"{alt} {minimum.format(minimum=short(minimum_pp, lang))}" if minimum_pp else alt
 
 
 def direct_labels(
@@ -180,8 +179,8 @@ def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> s
     for (group, name), middle in zip(groups.items(), at.reshape(2, -1).mean(axis=1), strict=True):
         ax.text(middle, 104, name, ha="center", weight="bold")
         rows = ((wave, row.dropna().items()) for wave, row in wide.loc[group].iterrows())
-        said = (f"{w} " + ", ".join(f"{answer} {number(share, lang, 0)} %" for answer, share in row) for w, row in rows)
-        alt += f" {name}: {'; '.join(said)}."
+        told = (f"{w} " + ", ".join(f"{answer} {number(share, lang, 0)} %" for answer, share in row) for w, row in rows)
+        alt += f" {name}: {'; '.join(told)}."
     last = wide.loc["comparison"]
     middles = (last.cumsum(axis=1) - last / 2).ffill().iloc[-1].fillna(0)  # where an answer was last given
     direct_labels(ax, at[-1] + 0.9, middles, list(wide), [INK] * len(colours), gap=8, keys=colours)
@@ -232,13 +231,8 @@ def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
 
 def course(trends: pd.DataFrame, *, lang: str) -> str:
     """The sentence that says from where to where both groups of areas went."""
-    said = {}
-    for group, rows in trends[trends["series"] == "modelled"].sort_values("year").groupby("group"):
-        said[f"{group}0"], said[f"{group}1"] = (number(rows["mean"].iloc[end], lang) for end in (0, -1))
-    text = translator(lang).gettext(
-        "Project areas went from {treated0} to {treated1} percent, comparison areas from {comparison0} to {comparison1}."
-    )
-    return text.format(**said)
+    rows = trends[trends["series"] == "modelled"].sort_values("year").groupby("group")["mean"]
+    return said("course", lang, **rows.agg(lambda mean: (mean.iloc[0], mean.iloc[-1])))
 
 
 def plot_effects(
@@ -255,8 +249,8 @@ def plot_effects(
     labels = ["\n".join(wrap(names.get(p, p), 28)) if p else _("all projects") for p in rows["project"]]
     told = rows.to_dict("records")
     texts = [with_points(_("{mean} ({low} to {high})"), row, lang=lang) for row in told]
-    said = [estimate(row, lang) for row in told]
-    alt = forest(rows, ax=ax, labels=labels, texts=texts, said=said, minimum_pp=minimum_pp, lang=lang)
+    full = [estimate(row, lang) for row in told]
+    alt = forest(rows, ax=ax, labels=labels, texts=texts, full=full, minimum_pp=minimum_pp, lang=lang)
     band = before.set_index("project").reindex(rows["project"])
     ax.barh(ax.get_yticks(), band["upper90"] - band["lower90"], 0.62, left=band["lower90"], color=PALE_GREY, zorder=1)
     return _("Effect per project.") + " " + alt
@@ -275,7 +269,7 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
     if rows["event_time"].min() < 0:
         ax.axvline(-0.5, color=GREY, lw=1, ls=":")
     _zero_and_minimum(ax.axhline, minimum_pp)
-    said = []
+    told = []
     for row in rows.to_dict("records"):
         x, (mark, colour) = row["event_time"], ("o", BLUE) if row["event_time"] >= 0 else ("s", GREY)
         _interval(ax, x, row, colour=colour, mark=mark, upright=True)
@@ -283,22 +277,12 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
             points(row["mean"], lang), (x, row["mean"]), (14, 0), textcoords="offset points", va="center"
         )
         label.set_bbox({"color": "white", "pad": 1})
-        said.append(f"{x}: {estimate(row, lang)}")
+        told.append(f"{x}: {estimate(row, lang)}")
     ax.set_xticks(rows["event_time"])
     ax.set_xlim(rows["event_time"].min() - 0.6, rows["event_time"].max() + 0.8)
     ax.set(xlabel=_("waves since the start"), ylabel=_("percentage points"))
     signed(ax.yaxis, lang)
-    return _("Effect by waves since the start.") + f" {'; '.join(said)}."
-
-
-def residents(*, fewer: int, more: int, lang: str) -> str:
-    """The sentence that counts 100 residents, with fields {unsafe}, {fewer}, {more} and {safe}."""
-    _ = translator(lang).gettext
-    if fewer:
-        return _("{unsafe} feel unsafe, {fewer} no longer do, {safe} feel safe either way.")
-    if more:
-        return _("{unsafe} feel unsafe, {more} of them because of the projects; {safe} feel safe.")
-    return _("{unsafe} feel unsafe, {safe} do not.")
+    return _("Effect by waves since the start.") + f" {'; '.join(told)}."
 
 
 def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang: str) -> str:
@@ -314,8 +298,8 @@ def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang
         ax.text(x, y - 0.22, marks.get(colour, ""), **style)
     ax.set(xlim=(-0.5, 9.5), ylim=(-0.5, 9.5), aspect="equal")
     ax.axis("off")
-    said = residents(fewer=fewer, more=more, lang=lang).format(unsafe=unsafe, fewer=fewer, more=more, safe=safe)
-    return _("Of 100 residents of project areas") + _(":") + " " + said
+    counted = said("residents", lang, unsafe=unsafe, fewer=fewer, more=more, safe=safe)
+    return _("Of 100 residents of project areas") + _(":") + " " + counted
 
 
 def plot_strip(row: dict, *, ax: Axes, minimum_pp: float, limit: float, lang: str) -> str:

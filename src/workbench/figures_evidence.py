@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from workbench import collective, figures
+from workbench import collective, figures, tables
 from workbench.figures import BLUE, GREY, INK, ORANGE, RULE
 from workbench.language import euro, number, percent, short, translator
 
@@ -91,22 +91,12 @@ def plot_forest(rows: pd.DataFrame, *, ax: Axes, lang: str) -> str:
 
     `rows` as of `pooling.forest`. The more a card leaves open, the further pooling draws it to the others.
     """
-    _ = translator(lang).gettext
-    names = {"pooled_mean": _("mean of all"), "next_city": _("one project in a next city")}
-    labels = ["\n".join(wrap(names.get(row["kind"], row["label"]), 34)) for row in rows.to_dict("records")]
-    heights, said = np.arange(len(rows))[::-1] * 1.0, []
-    heights[-2:] -= 0.5
+    _, words = translator(lang).gettext, tables.forest(rows, lang=lang)
+    labels = ["\n".join(wrap(label, 34)) for label in words.iloc[:, 0]]
+    full = [figures.estimate(row, lang) for row in rows.to_dict("records")]
+    pooled = rows[["mean", "lower90", "upper90"]].assign(group=rows["kind"] == "project")
     ax.figure.set_size_inches(9, 0.5 * len(rows) + 1.6)
-    ax.axvline(0, color=INK, lw=1, zorder=1)
-    ax.axhline(heights[-2] + 0.75, color=RULE, lw=1)
-    for y, label, row in zip(heights, labels, rows.to_dict("records"), strict=True):
-        low = 0.15 if row["kind"] == "project" else 0
-        if low:
-            ax.plot([row["own_lower90"], row["own_upper90"]], [y + low] * 2, color=GREY, lw=1.5)
-            ax.plot(row["own"], y + low, "o", color="white", mec=GREY, ms=7, zorder=3)
-        ax.plot([row["lower90"], row["upper90"]], [y - low] * 2, color=BLUE, lw=2.5 if low else 5, solid_capstyle="butt")
-        ax.plot(row["mean"], y - low, "o" if low else "D", color=BLUE, ms=8, mec="white", zorder=4)
-        text = figures.estimate(row, lang)
-        said.append(f"{label} {text}".replace("\n", " "))
-    figures.row_axis(ax, heights, labels, lang)
-    return _("Effects of projects in several cities, pooled. {said}.").format(said="; ".join(said))
+    alt = figures.forest(pooled, ax=ax, labels=labels, texts=words.iloc[:, 2], full=full, lang=lang)
+    ax.hlines(ax.get_yticks() + 0.3, rows["own_lower90"], rows["own_upper90"], color=GREY, lw=1.5)
+    ax.plot(rows["own"], ax.get_yticks() + 0.3, "o", color="white", mec=GREY, ms=7, zorder=3)
+    return _("Effects of projects in several cities, pooled. {said}").format(said=alt)

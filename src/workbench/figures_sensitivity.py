@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from workbench import figures, tables
 from workbench.figures import BLUE, INK, ORANGE, PALE_GREY
-from workbench.language import number, percent, points, short, translator
+from workbench.language import number, percent, points, said, short, translator
 
 
 def show(frame: pd.DataFrame | None, plot, *, panel, title: str, lang: str) -> None:
@@ -28,41 +28,14 @@ def show(frame: pd.DataFrame | None, plot, *, panel, title: str, lang: str) -> N
 def table(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """The numbers of a picture, rounded; of lots drawn their quantiles beside the actual choice."""
     _ = translator(lang).gettext
+    if "event_time" in frame:
+        return tables.estimates(frame, {_("waves since the start"): ("event_time", short)}, lang=lang)
     if "as_large" in frame:
         lots = frame[["mean", "ratio"]].quantile([0.05, 0.5, 0.95]).assign(name=["lots 5", "lots 50", "lots 95"])
         frame = pd.concat([frame[frame["actual"]].assign(name="actual"), lots])
-    made = {_("waves since the start") if "event_time" in frame else _("what is asked"): _labels(frame, lang)}
-    if "mean" in frame:
-        made[_("points")] = frame["mean"].map(points, lang=lang).tolist()
-    if "lower90" in frame:
-        made[_("90 % interval")] = tables.ranges(frame, "90", lang)
-    if "ratio" in frame:
-        made[_("effect over its error")] = frame["ratio"].map(points, lang=lang).tolist()
-    return pd.DataFrame(made)
-
-
-def _labels(frame: pd.DataFrame, lang: str) -> list[str]:
-    """What each row is called in `lang`; an area by its own name."""
-    _ = translator(lang).gettext
-    if "event_time" in frame:
-        return [short(time, lang) for time in frame["event_time"]]
-    known = {
-        "report": _("this report"), "flat": _("no prior, the data alone"),
-        "sceptical": _("sceptical prior"), "wide": _("wide prior"),
-        "percentages": _("regression on percentages"), "latent scale": _("regression on the model's scale"),
-        "logit, location-scale": _("logit, spread may change"), "probit, location-scale": _("probit, spread may change"),
-        "parallel": _("moving in parallel"), "breakdown": _("breakdown: {x} times that step"),
-        "relative": _("parting up to {x} times the largest step before"),
-        "straight": _("drifting on as before"), "smoothness": _("drifting on, bent up to {x} points a wave"),
-        "half_n": _("half the assumed answers"), "double_n": _("twice the assumed answers"),
-        "rho_0": _("ups and downs fade at once"), "rho_05": _("half of them carries over"), "rho_09": _("nearly all of them carries over"),
-        "actual dates": _("the actual dates"), "one wave earlier": _("one wave earlier"), "actual": _("the actual areas"),
-        "lots 5": _("by lot: 5 % lie below"), "lots 50": _("by lot: half lie below"), "lots 95": _("by lot: 5 % lie above"),
-        "all areas": _("with all areas"),
-    }  # fmt: skip
-    if "bound" not in frame:
-        return [known.get(name, name) for name in frame["name"]]
-    return [known[name].format(x=number(bound, lang)) for name, bound in frame[["name", "bound"]].values]
+    bounds = frame.get("bound", [None] * len(frame))
+    what = [said("way", lang, name=name, bound=bound) for name, bound in zip(frame["name"], bounds, strict=True)]
+    return tables.estimates(frame.assign(what=what), {_("what is asked"): "what"}, lang=lang)
 
 
 def plot_lots(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from workbench import figures, registration, setting, tables, verdict
 from workbench.items import ITEMS
-from workbench.language import month, number, points, short, translator
+from workbench.language import month, number, points, said, short, translator
 from workbench.panel import answers_told
 
 
@@ -81,8 +81,8 @@ def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str)
     _ = translator(lang).gettext
     att, (unsafe, fewer, more), told = result["att_pp"], _changed(result, share), verdict.residents_told(result)
     orange, blue = Markup('<b class="u">{}</b>').format, Markup('<b class="f">{}</b>').format
-    text = Markup(figures.residents(fewer=fewer, more=more, lang=lang))
-    text = text.format(unsafe=orange(unsafe), fewer=blue(fewer), more=orange(more), safe=100 - unsafe - fewer)
+    counts = {"unsafe": orange(unsafe), "fewer": fewer and blue(fewer), "more": more and orange(more)}
+    text = Markup(said("residents", lang, **counts, safe=100 - unsafe - fewer))
     if told % 1:
         drawn = _("The picture counts whole residents: {n} is drawn as {drawn}.")
         text += " " + drawn.format(n=short(told, lang), drawn=fewer + more)
@@ -139,13 +139,7 @@ def _since(panel: xr.Dataset, project: str, lang: str) -> str:
 
 
 def _grade_text(result: dict, lang: str) -> str:
-    _ = translator(lang).gettext
+    found = [check["message"] for check in result["checks"] if check["name"] == "design grade"]
     status = [check["status"] for check in result["checks"]]
-    said = [check["message"] for check in result["checks"] if check["name"] == "design grade"]
-    if "fail" in status:
-        said.append(_("A failed check leaves grade 1."))
-    elif "not possible" in status:
-        said.append(_("One step less than the design, because a check was not possible."))
-    counts = _("Checks: {passed} passed, {warned} warn, {failed} failed, {impossible} not possible.")
     names = {"passed": "pass", "warned": "warn", "failed": "fail", "impossible": "not possible"}
-    return " ".join([*said, counts.format(**{field: status.count(name) for field, name in names.items()})])
+    return said("grade", lang, found=found, **{field: status.count(name) for field, name in names.items()})

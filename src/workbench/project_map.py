@@ -4,6 +4,7 @@ The first step of Action 5. Indicators follow the six dimensions of Action 1 (in
 """
 
 import tomllib
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 
@@ -12,21 +13,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from workbench import tables
 from workbench.figures import BLUE, INK, ORANGE, PALE_BLUE, PALE_GREY, RULE
 from workbench.items import ITEMS
-from workbench.language import month, number, short, translator
-
-
-def focus_names(lang) -> dict[str, str]:
-    """The four focus areas of IcARUS in `lang`, and "" for a project that names none."""
-    _ = translator(lang).gettext
-    return {
-        "juvenile-delinquency": _("juvenile delinquency"),
-        "radicalisation": _("radicalisation"),
-        "organised-crime": _("trafficking and organised crime"),
-        "public-space": _("public space"),
-        "": _("no focus named"),
-    }
+from workbench.language import month, number, said, short, translator
 
 
 def runs(place, *, focus="") -> pd.DataFrame:
@@ -35,13 +25,6 @@ def runs(place, *, focus="") -> pd.DataFrame:
     first = rows.groupby("project")["start"].transform("min")
     rows = rows.assign(area_name=rows["area"].map(place.areas.set_index("area")["name"]), first=first)
     return rows.sort_values(["first", "project", "start", "area"]).reset_index(drop=True)
-
-
-def nothing(rows, *, lang) -> str:
-    """What to do where there are no projects to show; "" where there are."""
-    _ = translator(lang).gettext
-    text = _("No project to show. Add one row per project and area to projects.csv, with its focus where it has one.")
-    return "" if len(rows) else text
 
 
 def overlaps(place, *, focus="") -> pd.DataFrame:
@@ -59,13 +42,10 @@ def overlaps(place, *, focus="") -> pd.DataFrame:
 def overlap_table(pairs, place, *, lang) -> pd.DataFrame:
     """`overlaps` for readers."""
     _ = translator(lang).gettext
-    names, ends = (
-        place.areas.set_index("area")["name"],
-        [month(end, lang) or _("still running") for end in pairs["end"]],
-    )
-    begins = [month(begin, lang) for begin in pairs["begin"]]
-    columns = [pairs["area"].map(names), pairs["name"], pairs["name_other"], begins, ends]
-    return pd.DataFrame(dict(zip((_("area"), _("project"), _("and"), _("from"), _("to")), columns, strict=True)))
+    ends = [month(end, lang) or _("still running") for end in pairs["end"]]
+    rows = pairs.assign(area=pairs["area"].map(place.areas.set_index("area")["name"]), end=ends)
+    columns = {_("area"): "area", _("project"): "name", _("and"): "name_other", _("from"): ("begin", month)}
+    return tables.frame(rows, columns | {_("to"): "end"}, lang=lang)
 
 
 def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
@@ -74,31 +54,31 @@ def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
     Orange columns are survey waves. `rows` of `runs` (the first 40 are drawn), `pairs` of `overlaps`.
     """
     _ = translator(lang).gettext
-    shown, day, said = rows.head(40), mdates.date2num, []
+    shown, told = rows.head(40), []
     last = max(waves["end"].max(), rows[["full", "stop"]].max().max()) + pd.Timedelta(days=60)
+    until, running = shown["stop"].fillna(last), shown.index[shown["stop"].isna()]
+    both = pd.concat([pairs, pairs.assign(project=pairs["project_other"])])[["area", "project", "begin", "end"]]
+    both = shown.reset_index().merge(both.fillna({"end": last}), on=["area", "project"]).set_index("index")
     ax.figure.set_size_inches(10, 0.3 * len(shown) + 1.9)
-    bar = lambda y, begin, end, **look: ax.barh(y, day(end) - day(begin), left=day(begin), height=0.62, **look)
-    for y, row in zip(-shown.index, shown.fillna({"stop": last}).to_dict("records"), strict=True):
-        bar(y, row["announced"], row["start"], color=PALE_GREY, zorder=2)
-        bar(y, row["start"], row["full"], color=PALE_BLUE, zorder=2)
-        bar(y, row["full"], row["stop"], color=BLUE, zorder=2)
-        ax.plot(day(last), y, ">" * (row["stop"] == last), color=BLUE, ms=9, zorder=3)
-        own = pairs["area"].eq(row["area"]) & pairs[["project", "project_other"]].eq(row["project"]).any(axis=1)
-        for begin, end in pairs[own].fillna({"end": last})[["begin", "end"]].to_numpy():
-            bar(y, begin, end, color="none", edgecolor="white", hatch="////", lw=0, zorder=4)
+    bars = lambda begin, end, **look: ax.barh(-begin.index, end - begin, left=begin, height=0.62, **look)
+    bars(shown["announced"], shown["start"], color=PALE_GREY, zorder=2)
+    bars(shown["start"], shown["full"], color=PALE_BLUE, zorder=2)
+    bars(shown["full"], until, color=BLUE, zorder=2)
+    bars(both["begin"], both["end"], color="none", edgecolor="white", hatch="////", lw=0, zorder=4)
+    ax.plot([last] * len(running), -running, ">", color=BLUE, ms=9, zorder=3)
     for wave in waves.to_dict("records"):
-        ax.axvspan(day(wave["start"]), day(wave["end"]), color=ORANGE, alpha=0.25, lw=0, zorder=1)
-        ax.text(day(wave["start"]), 0.7, wave["wave"], va="bottom", color=ORANGE)
+        ax.axvspan(wave["start"], wave["end"], color=ORANGE, alpha=0.25, lw=0, zorder=1)
+        ax.text(wave["start"], 0.7, wave["wave"], va="bottom", color=ORANGE)
     ax.text(-0.01, 0.7, _("survey waves"), transform=ax.get_yaxis_transform(), ha="right", va="bottom", color=ORANGE)
     for _project, group in shown.groupby("project", sort=False):
         name, until = group["name"].iloc[0], month(group["stop"].max(skipna=False), lang) or _("still running")
         style = {"transform": ax.get_yaxis_transform(), "va": "top", "color": BLUE, "weight": "bold"}
         ax.text(1.02, 0.4 - group.index[0], "\n".join(wrap(name, 24)), **style)
         ax.axhline(0.5 - group.index[0], color=RULE, lw=0.8)
-        said.append(f"{name} ({len(group)}): {month(group['start'].min(), lang)} – {until}")
+        told.append(f"{name} ({len(group)}): {month(group['start'].min(), lang)} – {until}")
     ax.set_yticks(-shown.index, shown["area_name"])
     ax.tick_params(axis="y", labelcolor=INK)
-    ax.set(ylim=(0.4 - len(shown), 1.8), xlim=(None, day(last) + 30))
+    ax.set(ylim=(0.4 - len(shown), 1.8), xlim=(None, last + pd.Timedelta(days=30)))
     ax.set_xlabel(_("grey: announced; pale: starting; blue: running; hatched: two at a time; arrow: still running"))
     ax.xaxis.set_major_locator(mdates.YearLocator())
     ax.xaxis.set_major_formatter(mdates.DateFormatter("%Y"))
@@ -106,7 +86,7 @@ def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
     text = _(
         "Projects, in how many areas, and when: {said}. Survey waves: {waves}. Areas with two projects at a time: {n}."
     )
-    return text.format(said="; ".join(said), waves=", ".join(waves["wave"]), n=pairs["area"].nunique())
+    return text.format(said="; ".join(told), waves=", ".join(waves["wave"]), n=pairs["area"].nunique())
 
 
 def reach(rows, place, *, by, lang) -> pd.DataFrame:
@@ -115,20 +95,23 @@ def reach(rows, place, *, by, lang) -> pd.DataFrame:
     A figure that any of its areas lacks is left out of the division, never counted as nothing. Rows of `runs`.
     """
     _ = translator(lang).gettext
-    heads = {"project": _("project"), "focus": _("focus"), "kind": _("kind")}
-    columns = [heads[by], _("areas"), _("residents of these areas"), _("cost in euro"), _("euro per resident")]
-    columns += [_("people reached"), _("reached, % of residents")]
-    population, made = place.areas.set_index("area")["population"], []
-    shown = lambda value, decimals=0: "" if pd.isna(value) else number(value, lang, decimals)
-    for key, group in rows.groupby(by, sort=False):
-        label = {"project": group["name"].iloc[0], "focus": focus_names(lang).get(key)}.get(by, key) or _("not said")
-        areas, (cost, reached) = group["area"].unique(), group[["cost_eur", "reached"]].sum(min_count=1)
-        residents = population.reindex(areas).sum(skipna=False)
-        each, part = group[["cost_eur", "reached"]].sum(skipna=False) / residents
-        made.append(
-            [label, len(areas), *map(shown, (residents, cost)), shown(each, 2), shown(reached), shown(100 * part, 1)]
-        )
-    return pd.DataFrame(made, columns=columns)
+    groups, population = rows.groupby(by, sort=False), place.areas.set_index("area")["population"]
+    areas, known = groups["area"].unique(), groups[["cost_eur", "reached"]].sum(skipna=False)
+    residents = areas.map(lambda each: population.reindex(each).sum(skipna=False))
+    made = groups[["cost_eur", "reached"]].sum(min_count=1).assign(areas=areas.map(len), residents=residents)
+    made["each"], made["part"] = known["cost_eur"] / residents, 100 * known["reached"] / residents
+    label = groups["name" if by == "project" else by].first()
+    made["label"] = label.map(lambda word: said("focus", lang, name=word) if by == "focus" else word or _("not said"))
+    columns = {
+        {"project": _("project"), "focus": _("focus"), "kind": _("kind")}[by]: "label",
+        _("areas"): "areas",
+        _("residents of these areas"): ("residents", tables.whole),
+        _("cost in euro"): ("cost_eur", tables.whole),
+        _("euro per resident"): ("each", partial(number, decimals=2)),
+        _("people reached"): ("reached", tables.whole),
+        _("reached, % of residents"): ("part", number),
+    }
+    return tables.frame(made, columns, lang=lang)
 
 
 def catalogue(lang) -> pd.DataFrame:
@@ -171,15 +154,12 @@ def indicators(place, *, lang) -> pd.DataFrame:
 def indicator_table(table, *, lang) -> pd.DataFrame:
     """`indicators` for readers."""
     _ = translator(lang).gettext
-    heads = {"dimension_name": _("dimension"), "name": _("indicator"), "told": _("value"), "date": _("when")}
-    heads |= {"unit": _("unit"), "found": _("where a city usually finds it")}
-    return table[list(heads)].rename(columns=heads)
+    columns = {_("dimension"): "dimension_name", _("indicator"): "name", _("value"): "told", _("when"): "date"}
+    return tables.frame(table, columns | {_("unit"): "unit", _("where a city usually finds it"): "found"}, lang=lang)
 
 
 def indicator_gaps(table, *, lang) -> str:
     """How many of the indicators a city has, and the dimensions of which it has none."""
-    _ = translator(lang).gettext
-    text = _("{n} of {all} indicators are there.").format(n=(table["told"] != "").sum(), all=len(table))
-    empty = table.groupby("dimension_name", sort=False)["told"].agg(lambda told: (told == "").all())
-    gaps = _("Nothing yet on: {dimensions}.").format(dimensions=", ".join(empty[empty].index))
-    return f"{text} {gaps}" if empty.any() else text
+    there = table["told"] != ""
+    some = there.groupby(table["dimension_name"], sort=False).any()
+    return said("indicators", lang, n=there.sum(), all=len(there), lacking=list(some.index[~some]))

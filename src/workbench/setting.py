@@ -13,9 +13,8 @@ from workbench import collective
 from workbench.figures import INK
 from workbench.figures_evidence import rated
 from workbench.items import ITEMS
-from workbench.language import month, number, points, short, translator
-from workbench.schema import CONDITIONS
-from workbench.tables import categories, parameters, ranges
+from workbench.language import month, number, said, short, translator
+from workbench.tables import categories, frame, parameters, ranges, share, whole
 
 GRID_ROWS = 40
 
@@ -62,51 +61,45 @@ def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.
     _ = translator(lang).gettext
     told = {"changed": _("changed after it was written"), "outcomes_known": _("written after outcomes were in")}
     nothing = np.where(compared["registered"] == "", "", _("nothing"))
-    return pd.DataFrame(
-        {
-            _("project"): compared["project"].map(panel["project_name"].to_series()),
-            _("registered"): compared["registered"].replace("", _("no")),
-            _("what differs"): compared["field"].replace(told).where(compared["field"] != "", nothing),
-            _("as registered"): compared["registered_value"],
-            _("as evaluated"): compared["used_value"],
-        }
-    )
+    made = {"project": compared["project"].map(panel["project_name"].to_series())}
+    made["registered"] = compared["registered"].replace("", _("no"))
+    made["field"] = compared["field"].replace(told).where(compared["field"] != "", nothing)
+    columns = {_("project"): "project", _("registered"): "registered", _("what differs"): "field"}
+    columns |= {_("as registered"): "registered_value", _("as evaluated"): "used_value"}
+    return frame(compared.assign(**made), columns, lang=lang)
 
 
 def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.DataFrame:
-    """Fieldwork, mode, questionnaire and notes of each wave; with a panel its waves only, and how many answered."""
-    _ = translator(lang).gettext
+    """Fieldwork, mode, questionnaire and notes of each wave; with a panel its waves only, and how many answered.
+
+    What answers are worth, and how many areas have some, stands there only if it matters.
+    """
+    _, assumed = translator(lang).gettext, panel is not None and panel.attrs["n_assumed"]
     rows = place.waves if panel is None else place.waves[place.waves["wave"].isin(panel["wave"].values)]
     only = rows.get("break_areas", pd.Series("", rows.index)).fillna("").astype(str)
     first, last = rows["start"].map(month, lang=lang), rows["end"].map(month, lang=lang)
-    table = {
-        _("wave"): rows["wave"],
-        _("fieldwork"): first.where(first == last, first + " – " + last),
-        _("mode"): rows["mode"],
-        _("questionnaire"): rows["questionnaire_version"],
-        _("break"): (_("yes") + " " + only).str.strip().where(rows["known_break"] | (only != ""), ""),
-    }
+    made = {"dates": first.where(first == last, first + " – " + last)}
+    made["touched"] = (_("yes") + " " + only).str.strip().where(rows["known_break"] | (only != ""), "")
     if panel is not None:
-        table |= _answered(panel, lang)
-    return _filled(pd.DataFrame(table | {_("note"): rows["note"]}))
-
-
-def _answered(panel: xr.Dataset, lang: str) -> dict:
-    """Columns of `waves`: answers in project and in comparison areas, and what they are worth or how many areas if it matters."""
-    _ = translator(lang).gettext
-    texts = lambda values: [number(value, lang, 0) for value in values.to_numpy()]
-    count, treated, assumed = panel["respondents"], panel["treated"], panel.attrs["n_assumed"]
-    made = {
-        _("assumed answers, project areas") if assumed else _("answers, project areas"): treated,
-        _("assumed answers, comparison areas") if assumed else _("answers, comparison areas"): ~treated,
+        count, total = panel["respondents"], panel["respondents"].sum("area")
+        made["treated"] = count.where(panel["treated"], 0).sum("area").values
+        made["others"] = total.values - made["treated"]
+        worth, asked = panel["counts"].sum(["area", "stratum", "answer"]), (count > 0).sum("area").values
+        made |= {"worth": worth.values} if (worth < 0.99 * total).any() else {}
+        made |= {"asked": asked} if asked.min() < asked.max() else {}
+    columns = {
+        _("wave"): "wave",
+        _("fieldwork"): "dates",
+        _("mode"): "mode",
+        _("questionnaire"): "questionnaire_version",
+        _("break"): "touched",
+        _("assumed answers, project areas") if assumed else _("answers, project areas"): ("treated", whole),
+        _("assumed answers, comparison areas") if assumed else _("answers, comparison areas"): ("others", whole),
+        _("effective answers, all areas"): ("worth", whole),
+        _("areas with answers"): "asked",
+        _("note"): "note",
     }
-    made = {name: texts(count.where(group, 0).sum("area")) for name, group in made.items()}
-    worth, asked = panel["counts"].sum(["area", "stratum", "answer"]), (count > 0).sum("area").to_numpy()
-    if (worth < 0.99 * count.sum("area")).any():
-        made[_("effective answers, all areas")] = texts(worth)
-    if asked.min() < asked.max():
-        made[_("areas with answers")] = asked
-    return made
+    return _filled(frame(rows.assign(**made), columns, lang=lang))
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
@@ -160,22 +153,11 @@ def notices(texts: list[str], *, lang: str) -> HTML:
     return HTML(f'<div class="notices"><p><b>{escape(head)}</b></p><ul>{items}</ul></div>' if items else "")
 
 
-def unscored(scores: pd.DataFrame, *, lang: str) -> str:
-    """How to add scores of Collective Impact where a city has none; "" where it has some."""
+def rubric(*, lang: str) -> pd.DataFrame:
+    """What each level of each condition of Collective Impact looks like, and what leads from it to the next."""
     _ = translator(lang).gettext
-    text = _(
-        "No scores yet. Two people score each project by the rubric below; put one row per project, date, rater and condition "
-        "({conditions}) into collective_impact.csv, with a score of 0 to 4, or empty for “don’t know”."
-    )
-    return "" if len(scores) else text.format(conditions=", ".join(CONDITIONS))
-
-
-def rubric(*, lang: str, steps: bool = False) -> pd.DataFrame:
-    """What each level of each condition of Collective Impact looks like, or the steps that lead to the next level."""
-    table = collective.rubric(lang)
-    wide = table.pivot(index="level", columns="name", values="step" if steps else "text")[table["name"].unique()]
-    wide = wide.reset_index(names=translator(lang).gettext("level"))
-    return wide.iloc[:-1] if steps else wide
+    columns = {_("condition"): "name", _("level"): "level", _("what it looks like"): "text", _("next step"): "step"}
+    return frame(collective.rubric(lang), columns, lang=lang)
 
 
 def scores(profile: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
@@ -193,51 +175,29 @@ def scores(profile: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
 
 def rating(table: pd.DataFrame, profile: pd.DataFrame, *, lang: str) -> str:
     """How far raters agree, how far off a single rating is, and how many came late; `table` is City.collective_impact."""
-    _ = translator(lang).gettext
-    found, sd = collective.agreement(table), number(collective.rating_sd(table), lang, 2)
-    same, near = (number(100 * np.nan_to_num(found[name]), lang, 0) for name in ("equal", "within_one"))
-    kappa = _("too few pairs") if np.isnan(found["kappa"]) else number(found["kappa"], lang, 2)
-    text = _(
-        "Pairs of ratings of the same project and condition: {n}, of which {same} % the same and {near} % at most a step "
-        "apart (quadratic-weighted kappa, 1 = full agreement, 0 = chance: {kappa})."
-    ).format(n=found["pairs"], same=same, near=near, kappa=kappa)
-    if not found["pairs"]:
-        text = _("Nothing was rated by two people, so nobody knows how far raters agree.")
-    text += " " + _("A single rating is taken to be off by {sd} of a step (standard deviation).").format(sd=sd)
-    late = _("Ratings given after outcomes were in (*): {n}. Who knows the outcome may score by it.")
-    return f"{text} {late.format(n=profile['late'].sum())}" if profile["late"].any() else text
+    about = {"sd": collective.rating_sd(table), "late": profile["late"].sum()}
+    return said("raters", lang, **collective.agreement(table), **about)
 
 
 def gaps(found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """What `collective.gaps` found: how unsafe residents feel now, and whether an effect is visible."""
     _ = translator(lang).gettext
-    share = lambda name: [f"{number(value, lang)} %" for value in found[name]]
-    effects = zip(map(_, found["verdict"]), found["mean"], ranges(found, "90", lang), strict=True)
-    return pd.DataFrame({
-        _("project"): found["project"].map(names), _("residents feeling unsafe, last two waves"): share("unsafe"),
-        _("held against"): share("held_against"),
-        _("effect found, points (90 % interval)"): [f"{verdict}: {points(mean, lang)} ({ends})" for verdict, mean, ends in effects],
-        _("gap"): [_("yes") if gap else _("no") for gap in found["gap"]],
-    })  # fmt: skip
+    effects = zip(map(_, found["verdict"]), ranges(found, lang, text="{mean} ({low} to {high})"), strict=True)
+    made = {"project": found["project"].map(names), "effect": [": ".join(both) for both in effects]}
+    made["gap"] = np.where(found["gap"], _("yes"), _("no"))
+    columns = {_("project"): "project", _("residents feeling unsafe, last two waves"): ("unsafe", share)}
+    columns |= {_("held against"): ("held_against", share), _("effect found, points (90 % interval)"): "effect"}
+    return frame(found.assign(**made), columns | {_("gap"): "gap"}, lang=lang)
 
 
 def next_steps(profile: pd.DataFrame, found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """The lowest conditions of each project with a gap; a project without scores is told to get some."""
-    _ = translator(lang).gettext
-    asked = found.loc[found["gap"], "project"]
-    steps = collective.next_steps(profile, asked, lang=lang).assign(
-        mean=lambda rows: [short(x, lang) for x in rows["mean"]]
-    )
-    rows = asked.to_frame().merge(steps, how="left").assign(project=lambda rows: rows["project"].map(names))
-    rows["step"] = rows["step"].fillna(_("No scores yet: have two people score it by the rubric."))
-    heads = {
-        "project": _("project"),
-        "name": _("condition"),
-        "mean": _("score"),
-        "text": _("where it stands"),
-        "step": _("next step"),
-    }
-    return rows[list(heads)].rename(columns=heads)
+    _, asked = translator(lang).gettext, found.loc[found["gap"], "project"]
+    rows = asked.to_frame().merge(collective.next_steps(profile, asked, lang=lang), how="left")
+    step = rows["step"].fillna(_("No scores yet: have two people score it by the rubric."))
+    columns = {_("project"): "project", _("condition"): "name", _("score"): ("mean", short)}
+    columns |= {_("where it stands"): "text", _("next step"): "step"}
+    return frame(rows.assign(project=rows["project"].map(names), step=step), columns, lang=lang)
 
 
 def answers_by_area(place: object, *, lang: str) -> pd.DataFrame:
