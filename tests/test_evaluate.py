@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from workbench import runs
+from workbench import provenance, runs
+from workbench.cities import load_city
 from workbench.simulate import simulate_city
 
 pytestmark = pytest.mark.slow
@@ -29,15 +30,19 @@ COLUMNS = ["estimand", "project", "area", "item", "scale", "event_time", "catego
 SHORT = ["-p", "draws=600", "-p", "tune=400", "-p", "seed=5"]
 
 
-def evaluate(project: Path, *options: str) -> SimpleNamespace:
-    """Run `workbench evaluate town` as a user would, in another folder, with `project` as the project root."""
-    command = [sys.executable, "-m", "workbench.cli", "evaluate", "town", *options]
+def workbench(project: Path, *words: str) -> SimpleNamespace:
+    """Run a command as a user would, in another folder, with `project` as the project root."""
     env = os.environ | {"WORKBENCH_ROOT": str(project)}
     answer = subprocess.run(
-        command, check=False, capture_output=True, text=True, env=env, cwd=project.parent, timeout=600
-    )
-    folder = project / (options[options.index("--out") + 1] if "--out" in options else "reports/town")
+        [sys.executable, "-m", "workbench.cli", *words],
+        check=False, capture_output=True, text=True, env=env, cwd=project.parent, timeout=600,
+    )  # fmt: skip
+    folder = project / (words[words.index("--out") + 1] if "--out" in words else "reports/town")
     return SimpleNamespace(code=answer.returncode, told=answer.stdout, error=answer.stderr, folder=folder)
+
+
+def evaluate(project: Path, *options: str) -> SimpleNamespace:
+    return workbench(project, "evaluate", "town", *options)
 
 
 def of_json(run: SimpleNamespace, name: str) -> dict:
@@ -101,6 +106,8 @@ def test_it_leaves_the_six_files_of_an_evaluation_and_no_other(done, project):
         "waves.csv",
         "projects.csv",
         "population.csv",
+        "collective_impact.csv",
+        "indicators.csv",
         "panel.nc",
         "city.json",
     }
@@ -125,7 +132,7 @@ def test_result_has_exactly_the_keys_of_the_contract(done):
     result = of_json(done, "result.json")
     assert set(result) == {
         "city", "simulated", "item", "unsafe_from", "minimum_pp", "window", "verdict", "sentence", "grade", "att_pp",
-        "by_project", "checks", "diagnostics", "n", "registration", "seconds", "provenance",
+        "by_project", "checks", "diagnostics", "n", "registration", "evidence", "seconds", "provenance",
     }  # fmt: skip
     assert list(result["att_pp"]) == SUMMARY
     assert len(result["by_project"]) == 2
@@ -261,3 +268,77 @@ def test_a_refusal_touches_nothing(done, project):
     (project.parent / "file").write_text("")
     assert evaluate(project, "--out", str(project.parent / "file" / "x")).code == 2
     assert {file: file.stat().st_mtime_ns for file in project.rglob("*")} == there
+
+
+@pytest.fixture(scope="session")
+def cards(project, done) -> SimpleNamespace:
+    """The run's card, and in the same folder that of a neighbour: the same numbers under another name, sealed anew."""
+    made = workbench(project, "card", "reports/town", "--out", "evidence/town.json")
+    assert made.code == 0, made.error
+    own = json.loads((project / "evidence" / "town.json").read_text(encoding="utf-8"))
+    other = own | {
+        "city": "neighbour",
+        "city_name": "Neighbour (simulated)",
+        "hashes": own["hashes"] | {"data": "0" * 64},
+    }
+    provenance.write_json(project / "evidence" / "neighbour.json", provenance.seal(other))
+    return SimpleNamespace(folder=project / "evidence", own=own)
+
+
+def test_a_card_says_what_the_data_say_beside_the_prior(cards, done):
+    posterior = of_json(done, "result.json")["by_project"]
+    for i, project in enumerate(cards.own["projects"]):
+        own_sd = cards.own["pp"]["covariance"][i][i] ** 0.5
+        assert own_sd > 1.2 * posterior[project["project"]]["sd"]  # nothing pulls the estimate to zero
+    assert cards.own["posterior_pp"] == of_json(done, "result.json")["att_pp"]
+
+
+def test_a_card_holds_no_respondent_and_no_area(cards, project):
+    text = (cards.folder / "town.json").read_text(encoding="utf-8")
+    areas = pd.read_csv(project / "data" / "raw" / "town" / "areas.csv", dtype=str)
+    told = re.findall(r'"([^"]*)"', text)
+    assert not set(told) & (set(areas["area"]) | set(areas["name"])) and "r000001" not in text
+
+
+def test_cards_are_pooled_into_a_report(cards, project):
+    pooled = workbench(project, "pool", "evidence", "--out", "reports/pool", "-p", "draws=500", "--lang", "fr")
+    assert pooled.code == 0, pooled.error
+    assert {file.name for file in pooled.folder.iterdir()} == {
+        "report.html", "notebook.ipynb", "effects.csv", "pooled.json", "status.json",
+    }  # fmt: skip
+    result = of_json(pooled, "pooled.json")
+    assert result["sentence"] in html.unescape((pooled.folder / "report.html").read_text(encoding="utf-8"))
+    assert [card["city"] for card in result["cards"]] == ["neighbour", "town"]
+    # Two cards that say the same: the pooled mean lies between what they say and nothing.
+    mean = np.mean(cards.own["latent"]["mean"])
+    assert 0 < result["mean"]["latent"]["mean"] / mean < 1
+
+
+def test_other_cities_cards_can_be_the_prior_and_the_result_without_them_is_told(cards, project):
+    leaned = evaluate(project, *SHORT, "--prior-from", "evidence", "--out", "reports/leaned")
+    assert leaned.code == 0, leaned.error
+    evidence = of_json(leaned, "result.json")["evidence"]
+    assert evidence["cards"] == ["neighbour.json"]
+    assert evidence["left_out"] == [{"file": "town.json", "reason": "the city's own card"}]
+    assert evidence["told"] in html.unescape((leaned.folder / "report.html").read_text(encoding="utf-8"))
+    assert evidence["alone"]["mean"] > of_json(leaned, "result.json")["att_pp"]["mean"]
+
+
+def test_a_changed_card_and_a_small_cell_are_refused_and_nothing_is_written(cards, project, done):
+    changed = (cards.folder / "town.json").read_text(encoding="utf-8").replace('"grade": 4', '"grade": 5')
+    (project / "changed.json").write_text(changed, encoding="utf-8")
+    refused = workbench(project, "pool", "changed.json", "evidence", "--out", "reports/refused")
+    assert refused.code == 2 and "changed.json: its content is not what its sha256 says" in refused.error
+    assert not refused.folder.exists()
+    folder, run = project / "few" / "town", project / "reports" / "few"
+    shutil.copytree(project / "data" / "raw" / "town", folder)
+    shutil.copytree(done.folder, run)
+    rows = pd.read_csv(folder / "survey.csv", dtype=str)
+    here = (rows["area"] == rows["area"].iloc[0]) & (rows["wave"] == rows["wave"].iloc[0])
+    rows.drop(rows.index[here][4:]).to_csv(folder / "survey.csv", index=False)
+    status = json.loads((run / "status.json").read_text(encoding="utf-8"))
+    status["hashes"]["data"] = load_city("town", raw=folder.parent).data_hash
+    provenance.write_json(run / "status.json", status)
+    small = workbench(project, "card", "reports/few", "--raw", str(folder.parent))
+    assert small.code == 2 and "fewer than 10 respondents in" in small.error and "(4)" in small.error
+    assert not (run / "card.json").exists()

@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pooling as benchmark
 import pytest
 import xarray as xr
+from test_cards import card, project, write
 
-import pooling as benchmark
 from workbench import cards, pooling
 from workbench.errors import ParameterError
 from workbench.models import evidence
-from test_cards import card, project, write
 
 
 def drawn(mu, *, tau=0.1, between=0.5, n=4000, **more):
@@ -166,9 +166,10 @@ def test_kinds_and_scores_enter_only_where_there_are_some():
 
 
 def test_the_table_of_refits_names_every_prior_and_city():
-    frame = pd.DataFrame(
-        {"kind": ["prior", "without"], "name": ["wide", "aa"], "mean": -0.1, "lower90": -0.2, "upper90": 0.0}
-    )
+    frame = pd.DataFrame({"kind": ["prior", "without", "project"], "name": ["wide", "aa", "greening"]})
+    frame = frame.assign(mean=-0.1, lower90=-0.2, upper90=0.0)
     from workbench import tables
 
-    assert tables.refits(frame, lang="en").iloc[:, 0].tolist() == ["wide prior", "without aa"]
+    assert tables.refits(frame, lang="en").iloc[:, 0].tolist() == [
+        "wide prior", "without aa", "greening, against the mean",
+    ]  # fmt: skip

@@ -183,17 +183,13 @@ def settle(
     for rerun, target in enumerate(accept):
         more = 2 if rerun else 1
         sample = build(draws=more * draws, tune=more * tune, chains=chains, target_accept=target)
-        idata = _diagnosed(sample(seed + rerun, **data), add)
+        idata = sample(seed + rerun, **data)
+        idata["posterior"] = xr.DataTree(add(idata["posterior"].to_dataset()))
+        idata.attrs |= diagnostics(idata)
         spent = {name: value + idata.attrs[name] for name, value in spent.items()}
         idata.attrs |= spent | ({"reruns": rerun} if rerun else {})
         if sound(diagnostics(idata)) or draws * chains < ESS:
             break
-    return idata
-
-
-def _diagnosed(idata, add) -> xr.DataTree:
-    idata["posterior"] = xr.DataTree(add(idata["posterior"].to_dataset()))
-    idata.attrs |= diagnostics(idata)
     return idata
 
 
@@ -243,7 +239,8 @@ def _what_if(panel, model, idata, data, *, build, seed):
             counts = {k: factor * given[k] for k in ("up", "lo", "inner_total", "information")}
             _note(panel, idata, again(seed, **data | counts), label)
     if panel.sizes["wave"] < 4:
-        fixed = sampler(build_model(panel, prior=idata.attrs["prior"], rho=0.5), draws=400, many=True)
+        mean = (given["mean_at"], given["mean_scale"]) if "mean_at" in given else None
+        fixed = sampler(build_model(panel, prior=idata.attrs["prior"], mean=mean, rho=0.5), draws=400, many=True)
         for label, rho in (("rho_0", 0.0), ("rho_05", 0.5), ("rho_09", 0.9)):
             _note(panel, idata, fixed(seed, rho_fixed=np.asarray(rho)), label)
     own = PRIORS[idata.attrs["prior"]]
@@ -265,10 +262,9 @@ def _prior_panel(panel, idata, *, seed):
 
 
 def _note(panel, idata, other, label):
-    effect = estimands.att(panel, other["posterior"].to_dataset())
-    found = estimands.summarise(effect)
-    idata.attrs |= {f"att_{label}": float(found["mean"])}
-    idata.attrs |= {f"att_{label}_{name}": float(found[name]) for name in ("sd", "lower90", "upper90")}
+    found = estimands.summarise(estimands.att(panel, other["posterior"].to_dataset()))
+    idata.attrs |= {f"att_{label}": found["mean"]}
+    idata.attrs |= {f"att_{label}_{name}": found[name] for name in ("sd", "lower90", "upper90")}
 
 
 def _maybe_no_change(panel, idata) -> bool:

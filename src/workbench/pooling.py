@@ -52,8 +52,11 @@ def fit_pool(
     return idata
 
 
-def refits(pool, build, *, draws=500, seed=2026) -> pd.DataFrame:
-    """The pooled mean under every prior, and without each city in turn: kind, name, mean, sd, lower90, upper90 (logit)."""
+def refits(pool, build, idata, *, draws=500, seed=2026) -> pd.DataFrame:
+    """The pooled mean under every prior and without each city in turn, and what each kind of project differs from it by.
+
+    Columns kind (prior, without, project), name, mean, sd, lower90, upper90 (logit).
+    """
     again = build(draws=draws, tune=1000, chains=4, target_accept=ACCEPT[0])
     cities = list(dict.fromkeys(pool["city"].values.tolist()))
     ways = [("prior", name, {"prior_scale": np.asarray(scale)}) for name, scale in PRIORS.items()]
@@ -61,6 +64,8 @@ def refits(pool, build, *, draws=500, seed=2026) -> pd.DataFrame:
     ways += [("without", city, {"weight": left(city)}) for city in cities if len(cities) > 2]
     usual = evidence.model_data(pool) | {"prior_scale": np.asarray(PRIORS["sceptical"])}
     rows = [(kind, name, summarise(again(seed, **usual | data)["posterior"]["mu"])) for kind, name, data in ways]
+    kinds = idata["posterior"].to_dataset().get("kind_effect", xr.DataArray([], coords={"kind": []}))
+    rows += [("project", str(name), summarise(kinds.sel(kind=name))) for name in kinds["kind"].values]
     keys = ("mean", "sd", "lower90", "upper90")
     return pd.DataFrame([{"kind": kind, "name": name} | {k: found[k] for k in keys} for kind, name, found in rows])
 

@@ -30,7 +30,9 @@ PRIORS = {"sceptical": 0.17, "wide": 0.34, "flat": 10.0}
 base of 24 % unsafe and within -3 to +5 at 6-9 %; 0.34 is twice as open; 10 leaves the likelihood alone."""
 
 
-def build_model(panel, *, prior="sceptical", mean=None, theta=None, rho=None, whiten=True, keep_empty=False, common_level=False):
+def build_model(
+    panel, *, prior="sceptical", mean=None, theta=None, rho=None, whiten=True, keep_empty=False, common_level=False
+):
     """A PyMC model of one panel (see `workbench.panel.build_panel`).
 
     `prior` names the scale of project effects in `PRIORS`; "flat" gives every project and event time its own
