@@ -154,7 +154,7 @@ def test_cells_without_anyone_and_published_percentages_are_no_small_cells():
 
 
 def test_a_run_that_is_not_done_gives_no_card(tmp_path):
-    with pytest.raises(ParameterError, match="holds no finished evaluation"):
+    with pytest.raises(ParameterError, match="holds no evaluation"):
         cards.build_card(tmp_path)
     provenance.write_json(tmp_path / "result.json", {})
     provenance.write_json(tmp_path / "status.json", {"state": "blocked", "reason": "a check failed"})

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy.linalg import block_diag
 
@@ -120,44 +121,34 @@ def choose(cards, *, family="", focus="", own=None, least=1) -> tuple[list[dict]
     return chosen, out
 
 
-def stack(cards) -> xr.Dataset:
+def stack(chosen) -> xr.Dataset:
     """Chosen cards as one Dataset on dim project (CITY/PROJECT) with what `models.evidence` reads, and labels."""
-    rows = [(card, i, card["projects"][i]) for card in cards for i in card.get("inside", range(len(card["projects"])))]
-    blocks = [
-        np.array(c["latent"]["covariance"])[np.ix_(i, i)] for c in cards for i in [[i for o, i, _p in rows if o is c]]
-    ]
-    kinds = [project["kind"] for _card, _i, project in rows]
-    # A kind that only one project has cannot be told from that project.
-    kinds = [kind if kinds.count(kind) > 1 else "other" for kind in kinds]
-    cities = [card["city"] for card, _i, _p in rows]
-    column = lambda values, kind=float: ("project", np.array(list(values), dtype=kind))
-    score = [project["collective_impact"] or {"score": np.nan, "se": np.nan} for *_rest, project in rows]
-    return xr.Dataset(
+    inside = [(card, i, card["projects"][i]) for card in chosen for i in card["inside"]]
+    rows = pd.DataFrame(
         {
-            "estimate": column(card["latent"]["mean"][i] for card, i, _p in rows),
-            "covariance": (("project", "other"), block_diag(*blocks)),
-            "city_index": column((list(dict.fromkeys(cities)).index(c) for c in cities), int),
-            "kind_index": column((list(dict.fromkeys(kinds)).index(k) for k in kinds), int),
-            "base_pp": column(project["without_pp"] for *_rest, project in rows),
-            "score": column(s["score"] for s in score), "score_se": column(s["se"] for s in score),
-        },
-        coords={
-            "project": [f"{card['city']}/{project['project']}" for card, _i, project in rows],
-            "city": column(cities, object), "kind": column(kinds, object),
-            "label": column((f"{project['name']}, {card['city_name']}" for card, _i, project in rows), object),
-        },
+            "project": f"{card['city']}/{project['project']}", "label": f"{project['name']}, {card['city_name']}",
+            "city": card["city"], "kind": project["kind"], "base_pp": project["without_pp"],
+            "estimate": card["latent"]["mean"][i], "score": (project["collective_impact"] or {}).get("score", np.nan),
+            "score_se": (project["collective_impact"] or {}).get("se", np.nan),
+        }
+        for card, i, project in inside
     )  # fmt: skip
+    # A kind that only one project has cannot be told from that project.
+    rows["kind"] = rows["kind"].where(rows["kind"].map(rows["kind"].value_counts()) > 1, "other")
+    rows = rows.assign(city_index=pd.factorize(rows["city"])[0], kind_index=pd.factorize(rows["kind"])[0])
+    words = ["project", "city", "kind", "label"]
+    pool = xr.Dataset.from_dataframe(rows.astype(dict.fromkeys(words, object)).set_index("project"))
+    blocks = [np.array(card["latent"]["covariance"])[np.ix_(card["inside"], card["inside"])] for card in chosen]
+    return pool.set_coords(words[1:]).assign(covariance=(("project", "other"), block_diag(*blocks)))
 
 
 def _finished(folder) -> tuple[dict, dict]:
     """status.json and result.json of a run that is done."""
-    if not (folder / "status.json").is_file() or not (folder / "result.json").is_file():
-        raise ParameterError(
-            f"{relative(folder)} holds no finished evaluation; run: workbench evaluate CITY --out {relative(folder)}"
-        )
-    status, result = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("status", "result")
-    )
+    try:
+        status, result = (json.loads((folder / name).read_text("utf-8")) for name in ("status.json", "result.json"))
+    except OSError:
+        where = relative(folder)
+        raise ParameterError(f"{where} holds no evaluation; run: workbench evaluate CITY --out {where}") from None
     if status["state"] != "done":
         raise ParameterError(f"{relative(folder)} is {status['state']}: {status['reason']}; there is nothing to pool")
     return status, result

@@ -202,10 +202,8 @@ def forest(pool, effects) -> pd.DataFrame:
 def save(out, *, result, effects) -> None:
     """Write effects.csv and pooled.json into `out`, each whole or not at all; an empty `out` writes nothing."""
     if out:
-        folder = resolve(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        provenance.write_text(folder / "effects.csv", effects.to_csv(index=False))
-        provenance.write_json(folder / "pooled.json", result)
+        provenance.write_text(resolve(out) / "effects.csv", effects.to_csv(index=False))
+        provenance.write_json(resolve(out) / "pooled.json", result)
 
 
 def _with_next(posterior, *, seed) -> xr.Dataset:
