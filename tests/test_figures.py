@@ -1,4 +1,5 @@
 import base64
+import re
 
 import matplotlib as mpl
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import written_by_hand as hand
 
-from workbench import figures, setting, tables
+from workbench import figures, tables
 from workbench.language import said
 
 NAMES = {project: name for project, (name, _mean, _sd) in hand.PROJECTS.items()}
@@ -39,13 +40,6 @@ def test_without_an_effect_no_counterfactual_is_drawn(ax):
     same = frame[frame["series"] == "modelled"].assign(series="without")
     alt = figures.plot_trends(pd.concat([frame[frame["series"] != "without"], same]), ax=ax, lang="en")
     assert "Without" not in alt
-
-
-def test_a_grid_of_many_areas_is_cut_and_says_so(ax):
-    grid = pd.DataFrame({"2020": range(300)}, index=[f"a{i}" for i in range(300)])
-    alt = setting.plot_grid(grid, ax=ax, what="Answers", lang="en")
-    assert "lowest 0, highest 299" in alt and "first 40 of 300 areas" in alt and "first 40 of 300" in ax.get_xlabel()
-    assert len(ax.get_yticklabels()) == 40 and ax.figure.get_size_inches()[1] < 16
 
 
 def test_the_effects_picture_draws_every_project_with_its_interval_and_prior(ax):
@@ -156,6 +150,16 @@ def test_the_failing_check_stands_first():
 def test_a_table_holds_no_markup_of_its_content():
     text = tables.html(pd.DataFrame({"<i>": ["<script>x</script>", None]}), "a & b").data
     assert "<script>" not in text and "<i>" not in text and "a &amp; b" in text and "None" not in text
+
+
+def test_in_a_shaded_table_the_highest_number_is_darkest_and_what_is_missing_has_no_shade():
+    grid = pd.DataFrame({"area": ["North", "South"], "2020": [10.0, 50.0], "2022": [None, 0.0]})
+    text = tables.html(grid, "a", shaded=True).data
+    found = re.findall(r'<td(?: class="(s[0-9]+)")?>([^<]*)<', text)
+    assert found == [("s2", "10"), ("", ""), ("s10", "50"), ("s0", "0")]
+    assert "td.s10{" in tables.stylesheet() and 'class="s' not in tables.html(grid, "a").data.replace(
+        'class="scroll', ""
+    )
 
 
 def test_a_caption_has_a_title_and_says_who_when_and_how_many():

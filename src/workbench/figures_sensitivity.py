@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from workbench import figures, tables
 from workbench.figures import BLUE, INK, ORANGE, PALE_GREY
-from workbench.language import number, percent, points, said, short, translator
+from workbench.language import number, percent, points, said, translator
 
 
 def show(frame: pd.DataFrame | None, plot, *, panel, title: str, lang: str) -> None:
@@ -27,15 +27,14 @@ def show(frame: pd.DataFrame | None, plot, *, panel, title: str, lang: str) -> N
 
 def table(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """The numbers of a picture, rounded; of lots drawn their quantiles beside the actual choice."""
-    _ = translator(lang).gettext
     if "event_time" in frame:
-        return tables.estimates(frame, {_("waves since the start"): ("event_time", short)}, lang=lang)
+        return tables.estimates(frame, "event_time", lang=lang)
     if "as_large" in frame:
         lots = frame[["mean", "ratio"]].quantile([0.05, 0.5, 0.95]).assign(name=["lots 5", "lots 50", "lots 95"])
         frame = pd.concat([frame[frame["actual"]].assign(name="actual"), lots])
     bounds = frame.get("bound", [None] * len(frame))
     what = [said("way", lang, name=name, bound=bound) for name, bound in zip(frame["name"], bounds, strict=True)]
-    return tables.estimates(frame.assign(what=what), {_("what is asked"): "what"}, lang=lang)
+    return tables.estimates(frame.assign(what=what), "what", lang=lang)
 
 
 def plot_lots(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:

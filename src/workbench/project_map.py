@@ -4,7 +4,6 @@ The first step of Action 5. Indicators follow the six dimensions of Action 1 (in
 """
 
 import tomllib
-from functools import partial
 from pathlib import Path
 from textwrap import wrap
 
@@ -16,7 +15,7 @@ from matplotlib.axes import Axes
 from workbench import tables
 from workbench.figures import BLUE, INK, ORANGE, PALE_BLUE, PALE_GREY, RULE
 from workbench.items import ITEMS
-from workbench.language import month, number, said, short, translator
+from workbench.language import month, said, short, translator
 
 
 def runs(place, *, focus="") -> pd.DataFrame:
@@ -41,11 +40,10 @@ def overlaps(place, *, focus="") -> pd.DataFrame:
 
 def overlap_table(pairs, place, *, lang) -> pd.DataFrame:
     """`overlaps` for readers."""
-    _ = translator(lang).gettext
-    ends = [month(end, lang) or _("still running") for end in pairs["end"]]
-    rows = pairs.assign(area=pairs["area"].map(place.areas.set_index("area")["name"]), end=ends)
-    columns = {_("area"): "area", _("project"): "name", _("and"): "name_other", _("from"): ("begin", month)}
-    return tables.frame(rows, columns | {_("to"): "end"}, lang=lang)
+    still = translator(lang).gettext("still running")
+    names, ends = place.areas.set_index("area")["name"], [month(end, lang) or still for end in pairs["end"]]
+    rows = pairs.assign(area=pairs["area"].map(names), project=pairs["name"], end=ends)
+    return tables.frame(rows, "area project name_other begin end", lang=lang)
 
 
 def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
@@ -94,24 +92,15 @@ def reach(rows, place, *, by, lang) -> pd.DataFrame:
 
     A figure that any of its areas lacks is left out of the division, never counted as nothing. Rows of `runs`.
     """
-    _ = translator(lang).gettext
     groups, population = rows.groupby(by, sort=False), place.areas.set_index("area")["population"]
     areas, known = groups["area"].unique(), groups[["cost_eur", "reached"]].sum(skipna=False)
     residents = areas.map(lambda each: population.reindex(each).sum(skipna=False))
     made = groups[["cost_eur", "reached"]].sum(min_count=1).assign(areas=areas.map(len), residents=residents)
-    made["each"], made["part"] = known["cost_eur"] / residents, 100 * known["reached"] / residents
+    made["cost_each"], made["part"] = known["cost_eur"] / residents, 100 * known["reached"] / residents
     label = groups["name" if by == "project" else by].first()
-    made["label"] = label.map(lambda word: said("focus", lang, name=word) if by == "focus" else word or _("not said"))
-    columns = {
-        {"project": _("project"), "focus": _("focus"), "kind": _("kind")}[by]: "label",
-        _("areas"): "areas",
-        _("residents of these areas"): ("residents", tables.whole),
-        _("cost in euro"): ("cost_eur", tables.whole),
-        _("euro per resident"): ("each", partial(number, decimals=2)),
-        _("people reached"): ("reached", tables.whole),
-        _("reached, % of residents"): ("part", number),
-    }
-    return tables.frame(made, columns, lang=lang)
+    made[by] = label.map(lambda word: said("focus", lang, name=word) if by == "focus" else word)
+    made[by] = made[by].replace("", translator(lang).gettext("not said"))
+    return tables.frame(made, f"{by} areas residents cost_eur cost_each reached part", lang=lang)
 
 
 def catalogue(lang) -> pd.DataFrame:
@@ -153,9 +142,10 @@ def indicators(place, *, lang) -> pd.DataFrame:
 
 def indicator_table(table, *, lang) -> pd.DataFrame:
     """`indicators` for readers."""
-    _ = translator(lang).gettext
-    columns = {_("dimension"): "dimension_name", _("indicator"): "name", _("value"): "told", _("when"): "date"}
-    return tables.frame(table, columns | {_("unit"): "unit", _("where a city usually finds it"): "found"}, lang=lang)
+    rows = table.drop(columns=["dimension", "indicator"]).rename(columns={"dimension_name": "dimension"})
+    return tables.frame(
+        rows.rename(columns={"name": "indicator"}), "dimension indicator told date unit found", lang=lang
+    )
 
 
 def indicator_gaps(table, *, lang) -> str:

@@ -1,22 +1,17 @@
-"""What there is before any model, as tables and one picture: files, projects, waves, the item, areas, answers."""
+"""What there is before any model, as tables: files, projects, waves, the item, areas, answers."""
 
 from html import escape
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import xarray as xr
 from IPython.display import HTML
-from matplotlib.axes import Axes
 
 from workbench import collective
-from workbench.figures import INK
 from workbench.figures_evidence import rated
 from workbench.items import ITEMS
 from workbench.language import month, number, said, short, translator
-from workbench.tables import categories, frame, parameters, ranges, share, whole
-
-GRID_ROWS = 40
+from workbench.tables import categories, frame, parameters, ranges
 
 
 def city(place: object, *, lang: str) -> pd.DataFrame:
@@ -36,24 +31,12 @@ def city(place: object, *, lang: str) -> pd.DataFrame:
 
 def projects(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.DataFrame:
     """One row per project, all of the city's or those evaluated: areas, dates, cost and reach summed over its areas."""
-    _ = translator(lang).gettext
     rows = place.projects if panel is None else place.projects[place.projects["project"].isin(panel["project"].values)]
-    names = place.areas.set_index("area")["name"]
-    first, last = lambda dates: month(dates.min(), lang), lambda dates: month(dates.max(), lang)
-    total = lambda values: number(values.sum(), lang, 0) if values.notna().any() else ""
-    columns = {
-        _("project"): ("name", "first"),
-        _("kind"): ("kind", "first"),
-        _("areas"): ("area", lambda areas: ", ".join(names.reindex(areas).fillna(areas).astype(str))),
-        _("announced"): ("announced", first),
-        _("start"): ("start", first),
-        _("full start"): ("full", first),
-        _("stopped"): ("stop", last),
-        _("cost in euro"): ("cost_eur", total),
-        _("people reached"): ("reached", total),
-        _("set off by"): ("trigger", "first"),
-    }
-    return _filled(rows.groupby("project", sort=False).agg(**columns))
+    names, by = place.areas.set_index("area")["name"], rows.groupby("project", sort=False)
+    made = by[["kind", "trigger"]].first().join(by[["announced", "start", "full"]].min()).join(by["stop"].max())
+    made = made.join(by[["cost_eur", "reached"]].sum(min_count=1)).assign(project=by["name"].first())
+    made["areas"] = by["area"].agg(lambda areas: ", ".join(names.reindex(areas).fillna(areas).astype(str)))
+    return _filled(frame(made, "project kind areas announced start full stop cost_eur reached trigger", lang=lang))
 
 
 def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.DataFrame:
@@ -64,9 +47,7 @@ def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.
     made = {"project": compared["project"].map(panel["project_name"].to_series())}
     made["registered"] = compared["registered"].replace("", _("no"))
     made["field"] = compared["field"].replace(told).where(compared["field"] != "", nothing)
-    columns = {_("project"): "project", _("registered"): "registered", _("what differs"): "field"}
-    columns |= {_("as registered"): "registered_value", _("as evaluated"): "used_value"}
-    return frame(compared.assign(**made), columns, lang=lang)
+    return frame(compared.assign(**made), "project registered field registered_value used_value", lang=lang)
 
 
 def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.DataFrame:
@@ -74,32 +55,23 @@ def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.Da
 
     What answers are worth, and how many areas have some, stands there only if it matters.
     """
-    _, assumed = translator(lang).gettext, panel is not None and panel.attrs["n_assumed"]
+    _ = translator(lang).gettext
     rows = place.waves if panel is None else place.waves[place.waves["wave"].isin(panel["wave"].values)]
     only = rows.get("break_areas", pd.Series("", rows.index)).fillna("").astype(str)
     first, last = rows["start"].map(month, lang=lang), rows["end"].map(month, lang=lang)
-    made = {"dates": first.where(first == last, first + " – " + last)}
-    made["touched"] = (_("yes") + " " + only).str.strip().where(rows["known_break"] | (only != ""), "")
+    made = {"fieldwork": first.where(first == last, first + " – " + last)}
+    made["break"] = (_("yes") + " " + only).str.strip().where(rows["known_break"] | (only != ""), "")
     if panel is not None:
         count, total = panel["respondents"], panel["respondents"].sum("area")
-        made["treated"] = count.where(panel["treated"], 0).sum("area").values
-        made["others"] = total.values - made["treated"]
+        prefix, treated = "assumed_" if panel.attrs["n_assumed"] else "", count.where(panel["treated"], 0).sum("area")
+        made |= {f"{prefix}treated": treated.values, f"{prefix}others": (total - treated).values}
         worth, asked = panel["counts"].sum(["area", "stratum", "answer"]), (count > 0).sum("area").values
         made |= {"worth": worth.values} if (worth < 0.99 * total).any() else {}
         made |= {"asked": asked} if asked.min() < asked.max() else {}
-    columns = {
-        _("wave"): "wave",
-        _("fieldwork"): "dates",
-        _("mode"): "mode",
-        _("questionnaire"): "questionnaire_version",
-        _("break"): "touched",
-        _("assumed answers, project areas") if assumed else _("answers, project areas"): ("treated", whole),
-        _("assumed answers, comparison areas") if assumed else _("answers, comparison areas"): ("others", whole),
-        _("effective answers, all areas"): ("worth", whole),
-        _("areas with answers"): "asked",
-        _("note"): "note",
-    }
-    return _filled(frame(rows.assign(**made), columns, lang=lang))
+    names = (
+        "wave fieldwork mode questionnaire_version break treated others assumed_treated assumed_others worth asked note"
+    )
+    return _filled(frame(rows.assign(**made), names, lang=lang))
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
@@ -155,9 +127,8 @@ def notices(texts: list[str], *, lang: str) -> HTML:
 
 def rubric(*, lang: str) -> pd.DataFrame:
     """What each level of each condition of Collective Impact looks like, and what leads from it to the next."""
-    _ = translator(lang).gettext
-    columns = {_("condition"): "name", _("level"): "level", _("what it looks like"): "text", _("next step"): "step"}
-    return frame(collective.rubric(lang), columns, lang=lang)
+    rows = collective.rubric(lang).drop(columns="condition").rename(columns={"name": "condition", "text": "looks"})
+    return frame(rows, "condition level looks step", lang=lang)
 
 
 def scores(profile: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
@@ -185,19 +156,16 @@ def gaps(found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     effects = zip(map(_, found["verdict"]), ranges(found, lang, text="{mean} ({low} to {high})"), strict=True)
     made = {"project": found["project"].map(names), "effect": [": ".join(both) for both in effects]}
     made["gap"] = np.where(found["gap"], _("yes"), _("no"))
-    columns = {_("project"): "project", _("residents feeling unsafe, last two waves"): ("unsafe", share)}
-    columns |= {_("held against"): ("held_against", share), _("effect found, points (90 % interval)"): "effect"}
-    return frame(found.assign(**made), columns | {_("gap"): "gap"}, lang=lang)
+    return frame(found.assign(**made), "project unsafe held_against effect gap", lang=lang)
 
 
 def next_steps(profile: pd.DataFrame, found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """The lowest conditions of each project with a gap; a project without scores is told to get some."""
     _, asked = translator(lang).gettext, found.loc[found["gap"], "project"]
     rows = asked.to_frame().merge(collective.next_steps(profile, asked, lang=lang), how="left")
-    step = rows["step"].fillna(_("No scores yet: have two people score it by the rubric."))
-    columns = {_("project"): "project", _("condition"): "name", _("score"): ("mean", short)}
-    columns |= {_("where it stands"): "text", _("next step"): "step"}
-    return frame(rows.assign(project=rows["project"].map(names), step=step), columns, lang=lang)
+    made = {"project": rows["project"].map(names), "condition": rows["name"], "score": rows["mean"]}
+    made["step"] = rows["step"].fillna(_("No scores yet: have two people score it by the rubric."))
+    return frame(rows.assign(**made), "project condition score text step", lang=lang)
 
 
 def answers_by_area(place: object, *, lang: str) -> pd.DataFrame:
@@ -236,24 +204,3 @@ def unsafe_by_area(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
     frame = 100 * panel["share_unsafe"].transpose("area", "wave").to_pandas().rename_axis(columns=None)
     frame = frame.set_axis(pd.Index(names, name=translator(lang).gettext("area")))
     return frame.iloc[np.lexsort((-frame.mean(axis=1).fillna(0), ~treated))]
-
-
-def plot_grid(grid: pd.DataFrame, *, ax: Axes, what: str, lang: str) -> str:
-    """Areas by waves as a shaded table with its numbers, at most the first 40 areas; `what` says what is counted.
-
-    Gives its figure the height that the rows need.
-    """
-    _ = translator(lang).gettext
-    low, high, first = np.nanmin(grid), np.nanmax(grid), grid.head(GRID_ROWS)
-    text = _("{what}, areas by waves: lowest {low}, highest {high}.")
-    text = text.format(what=what, low=number(low, lang, 0), high=number(high, lang, 0))
-    ax.figure.set_size_inches(7, 0.35 * len(first) + 1.2)
-    words = first.map(number, na_action="ignore", lang=lang, decimals=0).fillna("")
-    sns.heatmap(first, annot=words, fmt="", cmap="Blues", vmin=0, vmax=1.6 * high, cbar=False, ax=ax)
-    ax.set(xlabel="", ylabel="")
-    ax.tick_params(axis="y", rotation=0, labelcolor=INK)
-    if len(grid) > len(first):
-        more = _("The first {shown} of {all} areas; the table has them all.").format(shown=len(first), all=len(grid))
-        ax.set_xlabel(more)
-        text += " " + more
-    return text

@@ -4,7 +4,6 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from IPython.display import HTML
@@ -12,18 +11,37 @@ from jinja2 import Environment, FileSystemLoader
 
 from workbench.figures import with_points
 from workbench.items import ITEMS
-from workbench.language import MINUS, euro, number, percent, points, said, short, translator
+from workbench.language import MINUS, euro, month, number, percent, points, said, short, translator
 from workbench.panel import answers_told
 from workbench.verdict import change, label
 
 TEMPLATE = Path(__file__).parent / "template"
-whole = partial(number, decimals=0)
+
+
+def share(value: float, lang: str) -> str:
+    """A share in percent with one decimal: 24.3 %."""
+    return f"{number(value, lang)} %"
+
+
+FORMS = {name: form for form, names in {
+    points: "mean ratio",
+    percent: "p_fall p_fall_minimum p_rise p_worth",
+    share: "base unsafe held_against treated_observed treated_modelled treated_without comparison_observed comparison_modelled",
+    partial(number, decimals=0): "cost_eur concerned residents reached treated others assumed_treated assumed_others worth",
+    partial(number, decimals=2): "cost_each",
+    number: "part",
+    short: "event_time projects grade score",
+    euro: "at_minimum net_benefit evpi evsi",
+    month: "announced start full stop begin",
+    label: "check status verdict",
+}.items() for name in names.split()}  # fmt: skip
 
 
 def stylesheet() -> str:
     """The style of page 1 and of tables, the same in JupyterLab and in the report; widths of bars are classes w0 to w100."""
     widths = "".join(f".bar .w{n}{{width:{n}%}}" for n in range(101))
-    return (TEMPLATE / "page.css").read_text(encoding="utf-8") + widths
+    shades = "".join(f"table.data td.s{n}{{background:rgb(29 79 145/{5 * n}%)}}" for n in range(1, 11))
+    return (TEMPLATE / "page.css").read_text(encoding="utf-8") + widths + shades
 
 
 def style() -> HTML:
@@ -39,14 +57,15 @@ def filled(name: str, *, lang: str = "en", **values: object) -> HTML:
     return HTML(pages.get_template(name).render(values, lang=lang, _=words.gettext, ngettext=words.ngettext))
 
 
-def html(frame: pd.DataFrame, caption: str) -> HTML:
-    """The frame as an accessible HTML table; the first column heads its row.
+def html(frame: pd.DataFrame, caption: str, *, shaded: bool = False) -> HTML:
+    """The frame as an accessible HTML table; the first column heads its row. `shaded`: the higher a number, the darker.
 
     The first line of `caption` is its title, the rest says who, when and how many.
     """
     title, _newline, about = caption.partition("\n")
     rows = [(first, cells) for first, *cells in frame.itertuples(index=False)]
-    return filled("table.html.j2", title=title, about=about, columns=frame.columns, rows=rows)
+    top = frame.max(numeric_only=True).max() if shaded else 0
+    return filled("table.html.j2", title=title, about=about, columns=frame.columns, rows=rows, top=top)
 
 
 def _text(value: object) -> str:
@@ -75,35 +94,24 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
     return f"{title}\n{about} {note}".strip()
 
 
-def frame(rows: pd.DataFrame, columns: dict, *, lang: str) -> pd.DataFrame:
-    """Rows for readers. `columns`: heading -> the name of a column, or that and how `language` writes its values.
+def frame(rows: pd.DataFrame, names: str, *, lang: str, **about: str) -> pd.DataFrame:
+    """Rows for readers: of these columns those that are there, headed and written as everywhere; missing stays empty.
 
-    A column that the rows do not have is left out; a missing value that would be written stays empty.
+    Headings by name are in template/findings.j2 (`about` fills their fields), how a value is written is in `FORMS`.
     """
     made = {}
-    for head, column in columns.items():
-        name, form = (column, None) if isinstance(column, str) else column
-        if name in rows:
-            values = rows[name].tolist()
-            made[head] = values if form is None else ["" if pd.isna(x) else form(x, lang=lang) for x in values]
+    for name in (name for name in names.split() if name in rows):
+        form, values = FORMS.get(name), rows[name].tolist()
+        text = values if form is None else ["" if pd.isna(value) else form(value, lang=lang) for value in values]
+        made[said("head", lang, name=name, **about)] = text
     return pd.DataFrame(made)
 
 
-def estimates(rows: pd.DataFrame, columns: dict, *, lang: str) -> pd.DataFrame:
-    """Effects in pp for readers: `columns` as of `frame`, then of points, intervals and chances what the rows have."""
-    _ = translator(lang).gettext
-    known = {
-        _("points"): ("mean", points),
-        _("50 % interval"): "lower50",
-        _("90 % interval"): "lower90",
-        _("chance of a fall"): ("p_fall", percent),
-        _("chance of a fall beyond the minimum"): ("p_fall_minimum", percent),
-        _("chance of a rise"): ("p_rise", percent),
-        _("effect over its error"): ("ratio", points),
-    }
+def estimates(rows: pd.DataFrame, what: str, *, lang: str) -> pd.DataFrame:
+    """Effects in pp for readers: the column `what`, then of points, intervals and chances what the rows have."""
     levels = [level for level in ("50", "90") if f"lower{level}" in rows]
-    rows = rows.assign(**{f"lower{level}": ranges(rows, lang, level=level) for level in levels})
-    return frame(rows, columns | known, lang=lang)
+    rows = rows.assign(**{f"interval{level}": ranges(rows, lang, level=level) for level in levels})
+    return frame(rows, f"{what} mean interval50 interval90 p_fall p_fall_minimum p_rise ratio", lang=lang)
 
 
 def ranges(rows: pd.DataFrame, lang: str, *, level: str = "90", text: str = "{low} to {high}") -> list[str]:
@@ -120,11 +128,8 @@ def effects(rows: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.
 
     `rows` are as in effects.csv; `names` gives the label of project ids.
     """
-    _ = translator(lang).gettext
     rows = rows[(rows["estimand"] == estimand) & (rows["scale"] == "pp")].replace({"project": names})
-    by_time = {_("waves since the start"): ("event_time", short)}
-    what = {_("project"): "project"} if estimand == "att_by_project" else by_time
-    return estimates(rows, what, lang=lang)
+    return estimates(rows, estimand.removeprefix("att_by_"), lang=lang)
 
 
 def money(value: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.DataFrame:
@@ -133,27 +138,17 @@ def money(value: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.Data
     fewer = value[["fewer_median", "fewer_lower90", "fewer_upper90"]].set_axis(["mean", "low", "high"], axis=1)
     words = fewer.dropna().map(lambda count: change(-float(f"{count:.2g}"), lang=lang))
     told = {p: _("{mean} ({low} to {high})").format(**row) for p, row in words.to_dict("index").items()}
-    columns = {
-        _("project"): "name",
-        _("cost in euro"): ("cost_eur", whole),
-        _("residents of its areas"): ("residents", whole),
-        _("of them feel unsafe (90 % interval)"): "fewer",
-        _("cost per resident no longer unsafe (90 % interval)"): "told",
-        _("the same at the smallest worthwhile effect"): ("at_minimum", euro),
-        _("chance that it is worth it, at {worth} each").format(worth=euro(worth_eur or 0, lang)): ("p_worth", percent),
-        _("expected net benefit"): ("net_benefit", euro),
-        _("worth of knowing for certain"): ("evpi", euro),
-        _("worth of one more wave"): ("evsi", euro),
-    }
-    return frame(value.assign(fewer=[told.get(p, "") for p in value.index]), columns, lang=lang)
+    rows = value.rename(columns={"name": "project", "residents": "concerned", "told": "price"})
+    names = "project cost_eur concerned fewer price at_minimum p_worth net_benefit evpi evsi"
+    fewer = [told.get(project, "") for project in rows.index]
+    return frame(rows.assign(fewer=fewer), names, lang=lang, worth=euro(worth_eur or 0, lang))
 
 
 def checks(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """Every check with its status and its sentence, the failing ones first."""
-    _, order = translator(lang).gettext, ["fail", "warn", "not possible", "pass"]
+    order = ["fail", "warn", "not possible", "pass"]
     rows = rows.sort_values("status", key=lambda status: status.map(order.index), kind="stable")
-    columns = {_("check"): ("name", label), _("status"): ("status", label), _("what it found"): "message"}
-    return frame(rows, columns, lang=lang)
+    return frame(rows.rename(columns={"name": "check"}), "check status message", lang=lang)
 
 
 def answer_names(panel: xr.Dataset, *, lang: str) -> dict[str, str]:
@@ -175,32 +170,22 @@ def categories(panel: xr.Dataset, *, lang: str) -> list[str]:
 
 def trends(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """Shares feeling unsafe by wave in percent: observed, modelled, and without the projects."""
-    _ = translator(lang).gettext
-    names = {
-        ("treated", "observed"): _("project areas, observed"),
-        ("treated", "modelled"): _("project areas, modelled"),
-        ("treated", "without"): _("without the projects"),
-        ("comparison", "observed"): _("comparison areas, observed"),
-        ("comparison", "modelled"): _("comparison areas, modelled"),
-    }
-    wide = rows.pivot(index=["year", "wave"], columns=["group", "series"], values="mean").reindex(columns=list(names))
-    columns = {_("wave"): "wave"} | {name: (at, share) for at, name in names.items()}
-    return frame(wide.reset_index("wave"), columns, lang=lang)
+    rows = rows.assign(series=rows["group"] + "_" + rows["series"])
+    wide = rows.pivot(index=["year", "wave"], columns="series", values="mean").reset_index("wave")
+    names = "wave treated_observed treated_modelled treated_without comparison_observed comparison_modelled"
+    return frame(wide, names, lang=lang)
 
 
 def answers(shares: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """Observed answers by group and wave in percent; `names` gives the label of each answer."""
     _ = translator(lang).gettext
     wide = shares.pivot(index=["group", "wave"], columns="answer", values="share")
-    wide = wide.reindex(shares.set_index(["group", "wave"]).index.unique()).reset_index()
-    wide["group"] = wide["group"].map({"treated": _("project areas"), "comparison": _("comparison areas")})
-    columns = {_("group"): "group", _("wave"): "wave"} | {name: (answer, share) for answer, name in names.items()}
-    return frame(wide, columns, lang=lang)
-
-
-def share(value: float, lang: str) -> str:
-    """A share in percent with one decimal: 24.3 %."""
-    return f"{number(value, lang)} %"
+    wide = wide.reindex(shares.set_index(["group", "wave"]).index.unique())
+    text = wide.map(lambda value: "" if pd.isna(value) else share(value, lang)).reset_index()
+    text["group"] = text["group"].map({"treated": _("project areas"), "comparison": _("comparison areas")})
+    return frame(text, "group wave", lang=lang).join(
+        text[[name for name in names if name in text]].rename(columns=names)
+    )
 
 
 def parameters(values: dict, *, lang: str) -> pd.DataFrame:
@@ -211,44 +196,36 @@ def parameters(values: dict, *, lang: str) -> pd.DataFrame:
 
 def forest(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """Each project's own estimate and the pooled one in pp, then the mean and a next city; `rows` of `pooling.forest`."""
-    _, text = translator(lang).gettext, "{mean} ({low} to {high})"
+    text = "{mean} ({low} to {high})"
     own = rows[["own", "own_lower90", "own_upper90"]].set_axis(["mean", "lower90", "upper90"], axis=1)
     made = {"own": ranges(own, lang, text=text), "pooled": ranges(rows, lang, text=text)}
-    made["label"] = rows["label"].fillna(rows["kind"].map(lambda kind: said("way", lang, name=kind)))
-    columns = {_("project"): "label", _("its own card (90 % interval)"): "own", _("pooled (90 % interval)"): "pooled"}
-    return frame(rows.assign(**made), columns | {_("chance of a fall"): ("p_fall", percent)}, lang=lang)
+    made["project"] = rows["label"].fillna(rows["kind"].map(lambda kind: said("way", lang, name=kind)))
+    return frame(rows.assign(**made), "project own pooled p_fall", lang=lang)
 
 
 def at_base(effects: pd.DataFrame, pool: xr.Dataset, *, lang: str) -> pd.DataFrame:
     """The pooled mean in pp at each city's base (percent unsafe without the projects, mean over them)."""
-    _ = translator(lang).gettext
     rows = effects.query("estimand == 'pooled_mean_at_base'")[["city", "mean", "lower90", "upper90"]]
     base = rows["city"].map(pool["base_pp"].groupby("city").mean().to_series())
-    columns = {_("city"): "city", _("unsafe without the projects"): ("base", share)}
-    return estimates(rows.assign(base=base), columns, lang=lang)
+    return estimates(rows.assign(base=base), "city base", lang=lang)
 
 
 def refits(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
-    """The pooled mean (logit) under each prior and without each city; `rows` of `pooling.refits`."""
+    """The pooled mean (logit) under each prior, without each city, and kinds of project; `rows` of `pooling.refits`."""
     _, two = translator(lang).gettext, partial(number, lang=lang, decimals=2)
-    names = [said("way", lang, name=name) for name in rows["name"]]
-    without = [_("without {name}").format(name=name) for name in names]
-    ends = [
-        _("{low} to {high}").format(low=two(low), high=two(high)) for low, high in rows[["lower90", "upper90"]].values
-    ]
-    rows = rows.assign(name=np.where(rows["kind"] == "prior", names, without), ends=ends)
-    return frame(
-        rows,
-        {_("pooled"): "name", _("mean (logit)"): ("mean", partial(number, decimals=2)), _("90 % interval"): "ends"},
-        lang=lang,
-    )
+    words = {"without": _("without {name}"), "project": _("{name}, against the mean")}
+    name = lambda kind, name: words[kind].format(name=name) if kind in words else said("way", lang, name=name)
+    refit = [name(*pair) for pair in zip(rows["kind"], rows["name"], strict=True)]
+    told = [[two(value) for value in row] for row in rows[["mean", "lower90", "upper90"]].values]
+    ends = [_("{low} to {high}").format(low=low, high=high) for _mean, low, high in told]
+    made = {"refit": refit, "logit": [mean for mean, *_ends in told], "interval90": ends}
+    return frame(rows.assign(**made), "refit logit interval90", lang=lang)
 
 
 def cards(chosen: list[dict], left_out: list[dict], *, lang: str) -> pd.DataFrame:
     """Cards pooled and cards left out, with the reason."""
     _ = translator(lang).gettext
-    used = [card | {"inside": len(card["inside"]), "use": _("pooled")} for card in chosen]
+    used = [card | {"projects": len(card["inside"]), "use": _("pooled")} for card in chosen]
     unused = [row | {"use": _("left out: {reason}").format(reason=row["reason"])} for row in left_out]
-    columns = {_("card"): "file", _("city"): "city_name", _("projects"): ("inside", short), _("made"): "made"}
-    columns |= {_("verdict there"): ("verdict", label), _("grade"): ("grade", short), _("in this pool"): "use"}
-    return frame(pd.DataFrame([*used, *unused]), columns, lang=lang)
+    rows = pd.DataFrame([*used, *unused]).drop(columns="city").rename(columns={"city_name": "city"})
+    return frame(rows, "file city projects made verdict grade use", lang=lang)
