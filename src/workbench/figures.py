@@ -269,14 +269,11 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
     if rows["event_time"].min() < 0:
         ax.axvline(-0.5, color=GREY, lw=1, ls=":")
     _zero_and_minimum(ax.axhline, minimum_pp)
-    told = []
+    told, beside = [], {"textcoords": "offset points", "va": "center", "bbox": {"color": "white", "pad": 1}}
     for row in rows.to_dict("records"):
         x, (mark, colour) = row["event_time"], ("o", BLUE) if row["event_time"] >= 0 else ("s", GREY)
         _interval(ax, x, row, colour=colour, mark=mark, upright=True)
-        label = ax.annotate(
-            points(row["mean"], lang), (x, row["mean"]), (14, 0), textcoords="offset points", va="center"
-        )
-        label.set_bbox({"color": "white", "pad": 1})
+        ax.annotate(points(row["mean"], lang), (x, row["mean"]), (14, 0), **beside)
         told.append(f"{x}: {estimate(row, lang)}")
     ax.set_xticks(rows["event_time"])
     ax.set_xlim(rows["event_time"].min() - 0.6, rows["event_time"].max() + 0.8)

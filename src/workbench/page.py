@@ -1,6 +1,7 @@
 """Page 1, for the council: verdict, 100 residents, what would have happened, project by project, can we rely on it."""
 
 import math
+from collections import Counter
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -11,7 +12,7 @@ from markupsafe import Markup
 
 from workbench import figures, registration, setting, tables, verdict
 from workbench.items import ITEMS
-from workbench.language import month, number, points, said, short, translator
+from workbench.language import month, number, points, said, translator
 from workbench.panel import answers_told
 
 
@@ -78,17 +79,11 @@ def _residents(result: dict, share: float, panel: xr.Dataset, lang: str) -> dict
 
 def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str) -> Markup:
     """Counts as the picture draws them; numbers in the picture's colours."""
-    _ = translator(lang).gettext
-    att, (unsafe, fewer, more), told = result["att_pp"], _changed(result, share), verdict.residents_told(result)
+    (unsafe, fewer, more), told = _changed(result, share), verdict.residents_told(result)
     orange, blue = Markup('<b class="u">{}</b>').format, Markup('<b class="f">{}</b>').format
     counts = {"unsafe": orange(unsafe), "fewer": fewer and blue(fewer), "more": more and orange(more)}
-    text = Markup(said("residents", lang, **counts, safe=100 - unsafe - fewer))
-    if told % 1:
-        drawn = _("The picture counts whole residents: {n} is drawn as {drawn}.")
-        text += " " + drawn.format(n=short(told, lang), drawn=fewer + more)
-    part = _("The projects’ part in this lies between {low} and {high} (90 % interval; waves that count: {waves}).")
-    low, high = (verdict.change(att[key], lang=lang) for key in ("lower90", "upper90"))
-    return text + " " + part.format(low=low, high=high, waves=", ".join(setting.counting_waves(panel)))
+    text, waves = Markup(said("residents", lang, **counts, safe=100 - unsafe - fewer)), setting.counting_waves(panel)
+    return text + " " + said("part", lang, att=result["att_pp"], told=told, drawn=fewer + more, waves=waves)
 
 
 def _trends(result: dict, trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> dict:
@@ -111,23 +106,17 @@ def project_names(panel: xr.Dataset) -> dict[str, str]:
 
 
 def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
-    _ = translator(lang).gettext
+    text = translator(lang).gettext("{low} to {high}")
     names, minimum = project_names(panel), result["minimum_pp"]
     bounds = [abs(row[key]) for row in result["by_project"].values() for key in ("lower90", "upper90")]
     rows = []
     for project, row in result["by_project"].items():
         fig, ax = plt.subplots(figsize=(3.6, 0.32))
         alt = figures.plot_strip(row, ax=ax, minimum_pp=minimum, limit=1.05 * max([*bounds, 1.5 * minimum]), lang=lang)
-        made = {
-            "name": names.get(project, project),
-            "since": _since(panel, project, lang),
-            "strip": figures.image_tag(fig, alt, simulated=result["simulated"], lang=lang),
-            "points": points(row["mean"], lang),
-            "interval": figures.with_points(_("{low} to {high}"), row, lang=lang),
-            "verdict": row["verdict"],
-            "cost": row["cost_told"],
-        }
-        rows.append(made)
+        made = {"name": names.get(project, project), "since": _since(panel, project, lang)}
+        made["strip"] = figures.image_tag(fig, alt, simulated=result["simulated"], lang=lang)
+        made |= {"points": points(row["mean"], lang), "interval": figures.with_points(text, row, lang=lang)}
+        rows.append(row | made)
     return rows
 
 
@@ -140,6 +129,4 @@ def _since(panel: xr.Dataset, project: str, lang: str) -> str:
 
 def _grade_text(result: dict, lang: str) -> str:
     found = [check["message"] for check in result["checks"] if check["name"] == "design grade"]
-    status = [check["status"] for check in result["checks"]]
-    names = {"passed": "pass", "warned": "warn", "failed": "fail", "impossible": "not possible"}
-    return said("grade", lang, found=found, **{field: status.count(name) for field, name in names.items()})
+    return said("grade", lang, found=found, n=Counter(check["status"] for check in result["checks"]))

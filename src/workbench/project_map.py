@@ -97,9 +97,8 @@ def reach(rows, place, *, by, lang) -> pd.DataFrame:
     residents = areas.map(lambda each: population.reindex(each).sum(skipna=False))
     made = groups[["cost_eur", "reached"]].sum(min_count=1).assign(areas=areas.map(len), residents=residents)
     made["cost_each"], made["part"] = known["cost_eur"] / residents, 100 * known["reached"] / residents
-    label = groups["name" if by == "project" else by].first()
-    made[by] = label.map(lambda word: said("focus", lang, name=word) if by == "focus" else word)
-    made[by] = made[by].replace("", translator(lang).gettext("not said"))
+    label, missing = groups["name" if by == "project" else by].first(), translator(lang).gettext("not said")
+    made[by] = [said("focus", lang, name=word) if by == "focus" else word or missing for word in label]
     return tables.frame(made, f"{by} areas residents cost_eur cost_each reached part", lang=lang)
 
 

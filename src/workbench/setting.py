@@ -61,17 +61,16 @@ def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.Da
     first, last = rows["start"].map(month, lang=lang), rows["end"].map(month, lang=lang)
     made = {"fieldwork": first.where(first == last, first + " – " + last)}
     made["break"] = (_("yes") + " " + only).str.strip().where(rows["known_break"] | (only != ""), "")
+    answers = {}
     if panel is not None:
         count, total = panel["respondents"], panel["respondents"].sum("area")
         prefix, treated = "assumed_" if panel.attrs["n_assumed"] else "", count.where(panel["treated"], 0).sum("area")
-        made |= {f"{prefix}treated": treated.values, f"{prefix}others": (total - treated).values}
+        answers = {f"{prefix}treated": treated.values, f"{prefix}others": (total - treated).values}
         worth, asked = panel["counts"].sum(["area", "stratum", "answer"]), (count > 0).sum("area").values
-        made |= {"worth": worth.values} if (worth < 0.99 * total).any() else {}
-        made |= {"asked": asked} if asked.min() < asked.max() else {}
-    names = (
-        "wave fieldwork mode questionnaire_version break treated others assumed_treated assumed_others worth asked note"
-    )
-    return _filled(frame(rows.assign(**made), names, lang=lang))
+        answers |= {"worth": worth.values} if (worth < 0.99 * total).any() else {}
+        answers |= {"asked": asked} if asked.min() < asked.max() else {}
+    names = " ".join(["wave fieldwork mode questionnaire_version break", *answers, "note"])
+    return _filled(frame(rows.assign(**made, **answers), names, lang=lang))
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
@@ -82,20 +81,15 @@ def _filled(table: pd.DataFrame) -> pd.DataFrame:
 def design(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
     """Areas by group and first wave touched, the waves that count for them, and how many answered."""
     _ = translator(lang).gettext
-    table = []
+    rows = []
     for cohort in sorted(set(panel["cohort"].to_numpy()), key=lambda name: (name in ("", "never"), name)):
         group = panel.isel(area=panel["cohort"].to_numpy() == cohort)
         start = _("project areas, from {wave}").format(wave=str(cohort).removeprefix("from "))
-        row = {
-            _("group"): start if group["treated"].any() else _("comparison areas"),
-            _("areas"): group.sizes["area"],
-            _("which"): ", ".join(group["area_name"].to_numpy().astype(str)),
-            _("waves that count"): ", ".join(counting_waves(group)),
-        }
-        if not panel.attrs["n_assumed"]:
-            row[_("answers, all waves")] = number(group["respondents"].sum(), lang, 0)
-        table.append(row)
-    return pd.DataFrame(table)
+        row = {"group": start if group["treated"].any() else _("comparison areas"), "areas": group.sizes["area"]}
+        row |= {"which": ", ".join(group["area_name"].to_numpy()), "window": ", ".join(counting_waves(group))}
+        rows.append(row | {"answers": group["respondents"].sum().item()})
+    names = "group areas which window" + " answers" * (not panel.attrs["n_assumed"])
+    return frame(pd.DataFrame(rows), names, lang=lang)
 
 
 def counting_waves(panel: xr.Dataset) -> list[str]:
@@ -201,6 +195,6 @@ def unsafe_by_area(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
     """Observed percent feeling unsafe by wave, project areas first (marked ●), then the least safe; NaN if not published."""
     treated = panel["treated"].to_numpy()
     names = [f"● {n}" if t else str(n) for n, t in zip(panel["area_name"].to_numpy(), treated, strict=True)]
-    frame = 100 * panel["share_unsafe"].transpose("area", "wave").to_pandas().rename_axis(columns=None)
-    frame = frame.set_axis(pd.Index(names, name=translator(lang).gettext("area")))
-    return frame.iloc[np.lexsort((-frame.mean(axis=1).fillna(0), ~treated))]
+    shares = 100 * panel["share_unsafe"].transpose("area", "wave").to_pandas().rename_axis(columns=None)
+    shares = shares.set_axis(pd.Index(names, name=translator(lang).gettext("area")))
+    return shares.iloc[np.lexsort((-shares.mean(axis=1).fillna(0), ~treated))]

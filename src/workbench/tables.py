@@ -23,11 +23,12 @@ def share(value: float, lang: str) -> str:
     return f"{number(value, lang)} %"
 
 
+# How the values of a column are written, by its name; the others are text already.
 FORMS = {name: form for form, names in {
     points: "mean ratio",
     percent: "p_fall p_fall_minimum p_rise p_worth",
     share: "base unsafe held_against treated_observed treated_modelled treated_without comparison_observed comparison_modelled",
-    partial(number, decimals=0): "cost_eur concerned residents reached treated others assumed_treated assumed_others worth",
+    partial(number, decimals=0): "cost_eur concerned residents reached treated others assumed_treated assumed_others worth answers",
     partial(number, decimals=2): "cost_each",
     number: "part",
     short: "event_time projects grade score",
