@@ -135,7 +135,12 @@ def test_stacked_cards_keep_the_covariance_within_a_city_and_none_between():
 
 def test_a_kind_that_one_project_has_is_other():
     lone = card("aa", projects=(project("hosts"), project("greens", kind="greening")))
-    assert cards.stack(cards.choose([lone, card("bb")])[0])["kind"].values.tolist() == ["presence", "other", "presence", "presence"]
+    assert cards.stack(cards.choose([lone, card("bb")])[0])["kind"].values.tolist() == [
+        "presence",
+        "other",
+        "presence",
+        "presence",
+    ]
 
 
 def small_panel(respondents, assumed=0.0):
@@ -163,6 +168,8 @@ def test_a_run_that_is_not_done_gives_no_card(tmp_path):
 
 
 def test_the_schema_says_what_every_key_is_and_allows_no_other(tmp_path):
-    schema = json.loads((provenance.paths.project_root() / "docs" / f"{cards.VERSION}.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (provenance.paths.project_root() / "docs" / f"{cards.VERSION}.schema.json").read_text(encoding="utf-8")
+    )
     assert set(schema["required"]) == set(schema["properties"]) == set(card()) - {"file"}
     assert not schema["additionalProperties"]

@@ -149,10 +149,9 @@ def test_flat_gives_every_project_and_event_time_its_own_coefficient(panel):
     np.testing.assert_allclose(np.cov(draws.T), 100 * np.eye(panel.sizes["effect"]), atol=8)
 
 
-def test_levels_are_free_by_cohort_unless_one_common_level_is_asked_for(panel):
+def test_levels_are_free_by_cohort(panel):
     cohorts = set(panel["cohort"].values)
     assert set(build_model(panel).coords["cohort"]) == cohorts and len(cohorts) == 3
-    assert len(build_model(panel, common_level=True).coords["cohort"]) == 1
 
 
 def test_the_working_response_is_the_logit_of_the_share_where_answers_are_many():

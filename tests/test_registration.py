@@ -71,8 +71,9 @@ def test_a_registration_holds_what_will_be_done_and_is_sealed(town):
     assert made["comparison"] == ["east", "south", "west"]
     assert made["question"].startswith("Meeting house: ") and "sometimes, often, always" in made["question"]
     assert made["decision"] == "whether to go on with the project"
-    # The latest score of each rater, ann before bob; bob no longer knows.
-    assert made["collective_impact"] == {"backbone": [3, None], "common-agenda": [0]}
+    # Bob no longer knows about the backbone: ann's 3 is left, and her 0 for the agenda.
+    assert made["collective_impact"]["conditions"] == {"common-agenda": 0.0, "backbone": 3.0}
+    assert made["collective_impact"]["score"] == 1.5
     assert provenance.sealed(json.loads(json.dumps(made)))
 
 

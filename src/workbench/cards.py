@@ -51,8 +51,7 @@ def build_card(folder, *, raw=None, draws=1000, seed=2026) -> dict:
         raise ConvergenceError(f"{city.city}: the refit for the card did not settle ({diagnostics(idata)})")
     posterior = idata["posterior"].to_dataset()
     latent, pp = moments(posterior["theta"]), moments(estimands.att_by(panel, posterior, "project"))
-    wide = [p for p, v in zip(panel["project"].values, np.diag(latent["covariance"]), strict=True) if v > WIDEST**2]
-    if wide:
+    if wide := panel["project"].values[np.diag(latent["covariance"]) > WIDEST**2].tolist():
         raise ParameterError(
             f"{', '.join(wide)}: the data alone leave the effect open by more than {WIDEST:g} logit, which is no evidence; "
             "evaluate without it (--project)"
@@ -174,9 +173,8 @@ def moments(draws) -> dict:
 
 
 def _thresholds(panel, posterior) -> dict:
-    names = panel["category"].values[1:].astype(str).tolist()
     cut = posterior["cut"].mean(("chain", "draw")).values.tolist() if "cut" in posterior else [0.0]
-    return dict(zip(names, cut, strict=True))
+    return dict(zip(panel["category"].values[1:].astype(str).tolist(), cut, strict=True))
 
 
 def _project(city, panel, posterior, project, result) -> dict:

@@ -13,19 +13,19 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperGroup
 
-from workbench.errors import ParameterError, SchemaError, nearest
+from workbench.errors import ConvergenceError, ParameterError, SchemaError, nearest
 from workbench.paths import relative, resolve
 
 
 class Refusing(TyperGroup):
-    """Commands that end a refusal of input with its message and exit code 2, without a traceback."""
+    """Commands that end a refusal of input with its message and exit code 2, a fit that did not settle with 1."""
 
     def invoke(self, ctx: typer.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ParameterError, SchemaError) as error:
+        except (ParameterError, SchemaError, ConvergenceError) as error:
             print(error, file=sys.stderr)
-            raise typer.Exit(2) from None
+            raise typer.Exit(1 if isinstance(error, ConvergenceError) else 2) from None
 
 
 app = typer.Typer(

@@ -71,10 +71,8 @@ def summarise(draws, *, minimum_pp=np.nan) -> dict[str, float]:
     """Mean, sd, 50 % and 90 % equal-tailed intervals, and the chances of a fall, a worthwhile fall and a rise."""
     x = draws.values
     found = {"mean": x.mean(), "sd": x.std(), **{name: np.quantile(x, q) for name, q in QUANTILES.items()}}
-    found |= {
-        "p_fall": (x < 0).mean(),
-        "p_fall_minimum": (x < -minimum_pp).mean() if np.isfinite(minimum_pp) else np.nan,
-    }
+    known = np.isfinite(minimum_pp)
+    found |= {"p_fall": (x < 0).mean(), "p_fall_minimum": (x < -minimum_pp).mean() if known else np.nan}
     return {name: float(value) for name, value in (found | {"p_rise": (x > 0).mean()}).items()}
 
 
@@ -114,10 +112,9 @@ def trends(panel, idata) -> pd.DataFrame:
             if not bool(here.any()):
                 continue
             seen = panel["share_unsafe"].sel(wave=wave).where(here)
-            residents = panel["population"].sum("stratum").where(seen.notnull())
+            share = float(100 * seen.weighted(panel["population"].sum("stratum")).mean())
             base = {"group": group, "wave": wave, "year": float(panel["year"].sel(wave=wave))}
-            if bool(seen.notnull().any()):
-                share = float((100 * seen * residents).sum() / residents.sum())
+            if np.isfinite(share):
                 rows.append(base | {"series": "observed", "mean": share})
             at = here & (panel["wave"] == wave)
             rows.append(base | {"series": "modelled"} | summarise(_level(panel, draws, at, 0 * removed)))
@@ -205,16 +202,11 @@ def _removed(panel, draws, project=None) -> xr.DataArray:
 
 def _event(panel, draws, time) -> xr.DataArray:
     """Change at one event time: projects in turn, weighted by the residents of their areas."""
-    at = (panel["event_time"] == time) & (panel["exposure"] > 0)
-    residents = panel["population"].sum("stratum")
-    total, weight = 0.0, 0.0
-    for project in panel["project"].values:
-        cells = at.sel(project=project)
-        if bool(cells.any()):
-            size = float((residents * cells.any("wave")).sum())
-            total = total + size * _mean_change(panel, draws, cells, _removed(panel, draws, project))
-            weight += size
-    return total / weight
+    at, residents = (panel["event_time"] == time) & (panel["exposure"] > 0), panel["population"].sum("stratum")
+    cells = {p: at.sel(project=p) for p in panel["project"].values if bool(at.sel(project=p).any())}
+    size = {p: float((residents * here.any("wave")).sum()) for p, here in cells.items()}
+    parts = (size[p] * _mean_change(panel, draws, cells[p], _removed(panel, draws, p)) for p in cells)
+    return sum(parts) / sum(size.values())
 
 
 def _cells(panel, where):

@@ -75,14 +75,13 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
     shared = jax.jit(density)
 
     def sample(seed, **data):
-        unknown = set(data) - set(default)
-        if unknown:
+        if unknown := set(data) - set(default):
             raise KeyError(f"the model has no data {sorted(unknown)}; it has {sorted(default)}")
         values = {name: jax.numpy.asarray(data.get(name, default[name])) for name in default}
         began = time.perf_counter()
         # Data as constants of the compiled function: passing them at each call costs more than compiling again.
         gradient = (
-            (lambda x: shared(x, values)) if many else jax.jit(lambda x: density(x, values)).lower(start).compile()
+            partial(shared, data=values) if many else jax.jit(partial(density, data=values)).lower(start).compile()
         )
         compiled = time.perf_counter()
         raw = nutpie.sample(
@@ -208,11 +207,9 @@ def diagnostics(idata) -> dict:
         return {name: idata.attrs[name] for name in DIAGNOSTICS}
     # Thresholds hold a fixed zero, which has no R-hat; the gaps between them are what is sampled.
     varies = idata["posterior"].to_dataset().drop_vars("cut", errors="ignore")
-    worst = {
-        "rhat_max": max(float(x.max()) for x in az.rhat(varies).data_vars.values()),
-        "ess_bulk_min": min(float(x.min()) for x in az.ess(varies, method="bulk").data_vars.values()),
-        "ess_tail_min": min(float(x.min()) for x in az.ess(varies, method="tail").data_vars.values()),
-    }
+    ess = {kind: az.ess(varies, method=kind).data_vars.values() for kind in ("bulk", "tail")}
+    worst = {"rhat_max": max(float(x.max()) for x in az.rhat(varies).data_vars.values())}
+    worst |= {f"ess_{kind}_min": min(float(x.min()) for x in found) for kind, found in ess.items()}
     return worst | {"divergences": int(idata["sample_stats"]["diverging"].sum())}
 
 
@@ -269,9 +266,6 @@ def _note(panel, idata, other, label):
 
 def _maybe_no_change(panel, idata) -> bool:
     """Whether *no worthwhile change* could hold for the whole or a project, so that the other prior must be asked."""
-    draws, prior = idata["posterior"].to_dataset(), estimands.prior_draws(panel, idata)
-    rows = [(draws["att"], estimands.att(panel, prior), panel.attrs["minimum_pp"])]
-    ours, theirs = (estimands.att_by(panel, x, "project") for x in (draws, prior))
-    minimum = estimands.project_minimum(panel)
-    rows += [(ours.isel(project=i), theirs.isel(project=i), m) for i, m in enumerate(minimum)]
-    return any(float((abs(x) < m).mean()) >= 0.8 and float(x.std()) <= 0.7 * float(p.std()) for x, p, m in rows)
+    found = estimands.evaluate_verdict_inputs(panel, idata, lang="en")
+    rows = [found["att"], *found["by_project"].values()]
+    return any(row["p_within_minimum"] >= 0.8 and row["sd"] <= 0.7 * row["prior_sd"] for row in rows)

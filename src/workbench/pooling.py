@@ -180,23 +180,19 @@ def without_evidence(evidence, idata, *, lang) -> dict:
     alone = {
         key: idata.attrs["att_alone" + (key != "mean") * f"_{key}"] for key in ("mean", "sd", "lower90", "upper90")
     }
-    about = {"n": len(evidence["cards"]), "discount": evidence["discount"]} | alone
-    about.pop("sd")
-    return evidence | {"alone": alone, "told": said("without_evidence", lang, **about)}
+    told = said("without_evidence", lang, n=len(evidence["cards"]), discount=evidence["discount"], alone=alone)
+    return evidence | {"alone": alone, "told": told}
 
 
 def forest(pool, effects) -> pd.DataFrame:
     """Rows of the forest plot in pp: label, `own` and pooled mean and 90 % ends; each project, then the mean and the next city."""
-    sd, rows = np.sqrt(np.diag(pool["covariance"].values)), []
+    sd, ends = np.sqrt(np.diag(pool["covariance"].values)), {"own": 0, "own_lower90": -1.645, "own_upper90": 1.645}
+    own = {name: to_pp(pool["estimate"].values + z * sd, pool["base_pp"].values) for name, z in ends.items()}
+    own = pd.DataFrame(own).assign(kind="project", label=pool["label"].values)
     pp = effects[effects["scale"] == "pp"].set_index("estimand")
-    for i, pooled in enumerate(pp.loc[["pooled_by_project"]].to_dict("records")):
-        ends = [pool["estimate"].values[i] + z * sd[i] for z in (0, -1.645, 1.645)]
-        own = dict(
-            zip(("own", "own_lower90", "own_upper90"), to_pp(np.array(ends), float(pool["base_pp"][i])), strict=True)
-        )
-        rows.append({"kind": "project", "label": str(pool["label"].values[i])} | own | pooled)
-    rows += [{"kind": name} | pp.loc[name].to_dict() for name in ("pooled_mean", "next_city")]
-    return pd.DataFrame(rows)
+    projects = pp.loc[["pooled_by_project"]].reset_index(drop=True)
+    rest = pp.loc[["pooled_mean", "next_city"]].reset_index(names="kind")
+    return pd.concat([own.join(projects), rest], ignore_index=True)
 
 
 def save(out, *, result, effects) -> None:
@@ -216,5 +212,5 @@ def _with_next(posterior, *, seed) -> xr.Dataset:
 
 
 def _both(about, theta, base) -> list[dict]:
-    pp = summarise(to_pp(theta, base))
-    return [about | {"scale": "latent"} | summarise(theta), about | {"scale": "pp"} | pp]
+    scales = {"latent": theta, "pp": to_pp(theta, base)}
+    return [about | {"scale": scale} | summarise(draws) for scale, draws in scales.items()]

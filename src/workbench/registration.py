@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench import __version__, paths, provenance
-from workbench.collective import latest
+from workbench.collective import score
 from workbench.errors import ParameterError
 from workbench.estimands import project_minimum
 from workbench.items import ITEMS
@@ -49,7 +49,7 @@ def plan(city, values: Mapping, *, project: str, question: str = "", decision: s
         "decision": decision or "whether to go on with the project", "item": chosen["item"],
         "unsafe_from": chosen["unsafe_from"], "minimum_pp": minimum, "window_months": "{}-{}".format(*chosen["window"]),
         "comparison": sorted(chosen["comparison"]) or _without_project(city, chosen["item"]), "prior": values["prior"],
-        "collective_impact": _scores(city, project), "data_hash": city.data_hash, "waves_after_start": seen,
+        "collective_impact": score(city.collective_impact, project), "data_hash": city.data_hash, "waves_after_start": seen,
         "notes": notes, "workbench": __version__,
     })  # fmt: skip
 
@@ -139,12 +139,3 @@ def _without_project(city, item: str) -> list[str]:
     """Areas without any project in which the item was asked."""
     rows = city.respondents.dropna(subset=item) if city.shares is None else city.shares.query("item == @item")
     return sorted(set(rows["area"]) - set(city.projects["area"]))
-
-
-def _scores(city, project: str) -> dict | None:
-    """Condition -> the latest score of each rater (None = don't know); None where nobody has scored the project."""
-    if city.collective_impact is None:
-        return None
-    rows = latest(city.collective_impact.query("project == @project")).sort_values("rater")
-    last = rows.groupby("condition")["score"]
-    return {name: [None if pd.isna(score) else int(score) for score in scores] for name, scores in last} or None

@@ -24,29 +24,27 @@ that covers several categories (a wave that publishes only "often/always") is ju
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from scipy.special import expit
 
 PRIORS = {"sceptical": 0.17, "wide": 0.34, "flat": 10.0}
 """Scale of project effects on the logit. 0.17 lets 95 % of projects lie within about -8 to +10 percentage points at a
 base of 24 % unsafe and within -3 to +5 at 6-9 %; 0.34 is twice as open; 10 leaves the likelihood alone."""
 
 
-def build_model(
-    panel, *, prior="sceptical", mean=None, theta=None, rho=None, whiten=True, keep_empty=False, common_level=False
-):
+def build_model(panel, *, prior="sceptical", mean=None, theta=None, rho=None, whiten=True, keep_empty=False):
     """A PyMC model of one panel (see `workbench.panel.build_panel`).
 
     `prior` names the scale of project effects in `PRIORS`; "flat" gives every project and event time its own
     coefficient, "window" only every project's mean over the window (`theta`), event times differing from it as under
     the sceptical prior: what an evidence card carries. `theta` (project) may come from a model around this one. `mean`,
-    a pair (location, sd), is a prior of its own for the mean of projects: what other cities found. `rho` fixes the shock correlation between waves one median gap apart (with fewer than four waves it
-    cannot be learned); None gives it a Beta(2, 2). `whiten` chooses the parametrisation (see `_latent`); without it
-    the model is the plain non-centred one, from which the prior can be drawn. `keep_empty` keeps cells without
-    answers, so that cities of one design share a compiled function (`model_data` gives the arrays of each). `common_level` drops the free cohort levels:
-    for showing what they are for, never for an evaluation.
+    a pair (location, sd), is a prior of its own for the mean of projects: what other cities found. `rho` fixes the shock
+    correlation between waves one median gap apart; None gives it a Beta(2, 2). Without `whiten` (see `_latent`) the model
+    is the plain non-centred one, from which the prior can be drawn. `keep_empty` keeps cells without answers, so that
+    cities of one design share a compiled function (`model_data` gives the arrays of each).
     """
-    data = model_data(panel, keep_empty=keep_empty, common_level=common_level)
+    data = model_data(panel, keep_empty=keep_empty)
     coords = {d: panel[d].values for d in ("area", "wave", "stratum", "effect", "project")}
-    coords |= {"cohort": _cohorts(panel, common_level)[0], "threshold": panel["category"].values[1:]}
+    coords |= {"cohort": np.unique(panel["cohort"].values), "threshold": panel["category"].values[1:]}
     with pm.Model(coords=coords) as model:
         given = {name: pm.Data(name, value) for name, value in data.items()}
         threshold = _thresholds(coords["threshold"], data["unsafe_cut"])
@@ -136,7 +134,7 @@ def _latent(given, effect, *, rho, whiten):
     return pm.Deterministic("latent", mean + v @ scale.T, dims=("area", "wave"))
 
 
-def model_data(panel, *, keep_empty=False, common_level=False) -> dict:
+def model_data(panel, *, keep_empty=False) -> dict:
     """Everything the model reads from a panel, by the names of its pm.Data: arrays in a fixed dim order."""
     counts = panel["counts"].transpose("area", "wave", "stratum", "answer").values
     lower, upper = panel["lower"].values, panel["upper"].values
@@ -162,15 +160,8 @@ def model_data(panel, *, keep_empty=False, common_level=False) -> dict:
         "effect_project": panel["effect_project"].values.astype(int),
         "effect_pooled": panel["effect_pooled"].values.astype(bool),
         "window_weight": window_weight / window_weight.sum(1, keepdims=True),
-        "area_cohort": _cohorts(panel, common_level)[1], "lag": lag, "working": working, "information": information,
+        "area_cohort": np.unique(panel["cohort"].values, return_inverse=True)[1], "lag": lag, "working": working, "information": information,
     }  # fmt: skip
-
-
-def _cohorts(panel, common_level):
-    """Names of the cohorts and each area's position among them."""
-    if common_level:
-        return np.array(["all"]), np.zeros(panel.sizes["area"], int)
-    return np.unique(panel["cohort"].values, return_inverse=True)
 
 
 def working_response(panel, *, steps=25):
@@ -184,23 +175,16 @@ def working_response(panel, *, steps=25):
     cut = pooled_thresholds(panel)
     bound = np.concatenate([[-np.inf], cut, [np.inf]])
     latent = np.zeros(counts.shape[:2])
-    total = counts.sum(-1)
+    total, listed = counts.sum(-1), (counts > 0).any(0, keepdims=True)  # the classes that a wave lists
     for _ in range(steps):
-        left = _expit(bound[lower][None, None] - latent[..., None])
-        right = _expit(bound[upper + 1][None, None] - latent[..., None])
+        left = expit(bound[lower][None, None] - latent[..., None])
+        right = expit(bound[upper + 1][None, None] - latent[..., None])
         # d log(right - left) / d latent = left + right - 1 for a logistic; the rest is the expected information.
         score = (counts * (left + right - 1.0)).sum(-1) - latent
-        listed = counts > 0
-        information = total * _expected(left, right, listed) if listed.any() else np.zeros_like(latent)
+        probability = np.where(listed, np.clip(right - left, 1e-12, 1.0), 0.0)
+        information = total * (probability * (left + right - 1.0) ** 2).sum(-1)
         latent = latent + score / (information + 1.0)
     return latent, information
-
-
-def _expected(left, right, listed):
-    """Fisher information per answer of the latent index, over the classes that the wave lists."""
-    listed = listed.any(0, keepdims=True)
-    probability = np.where(listed, np.clip(right - left, 1e-12, 1.0), 0.0)
-    return (probability * (left + right - 1.0) ** 2).sum(-1)
 
 
 def pooled_thresholds(panel):
@@ -212,7 +196,3 @@ def pooled_thresholds(panel):
     above = np.array([counts[lower > k].sum() for k in range(cuts)]) + 0.5
     cut = np.maximum.accumulate(np.log(below / above) + 1e-3 * np.arange(cuts))
     return cut - cut[int(panel.attrs["unsafe_index"]) - 1]
-
-
-def _expit(x):
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
