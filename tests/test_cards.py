@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -77,12 +78,44 @@ def test_every_fault_of_every_card_is_told_at_once(tmp_path):
     [
         ({"mean": [0.0], "covariance": [[0.04]]}, "one mean and one row of the covariance for each project"),
         ({"mean": [0.0, 0.0], "covariance": [[0.04, 0.1], [0.1, 0.04]]}, "not a covariance"),
-        ({"mean": [0.0, 0.0], "covariance": [[1.21, 0.0], [0.0, 0.04]]}, "a standard error above 1 logit"),
+        ({"mean": [0.0, 0.0], "covariance": [[1.21, 0.0], [0.0, 0.04]]}, "1.21 is greater than the maximum of 1"),
+        ({"mean": [0.0, 0.0], "covariance": [[1e-14, 0.0], [0.0, 0.04]]}, "more certain than any survey"),
+        (
+            {"mean": [float("inf"), 0.0], "covariance": [[0.04, 0.0], [0.0, 0.04]]},
+            "not a number|greater than the maximum",
+        ),
+        ({"mean": [10**400, 0.0], "covariance": [[0.04, 0.0], [0.0, 0.04]]}, "latent/mean/0"),
     ],
 )
 def test_numbers_that_cannot_be_an_estimate_are_refused(tmp_path, latent, reason):
-    write(tmp_path, card(latent=latent))
+    file = write(tmp_path, card()).with_suffix(".json")
+    content = provenance.seal({k: v for k, v in card().items() if k != "file"} | {"latent": latent})
+    file.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(SchemaError, match=reason):
+        cards.read_cards([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"city": "bb\n"}, "city: 'bb.n' does not match"),
+        ({"made": "2026-02-30"}, "made: '2026-02-30' is not a 'date'"),
+        ({"city_name": "\ud800"}, "does not match|not a card"),
+        ({"versions": {"anna": "1"}}, "'anna' is not one of"),
+        ({"projects": [project("hosts"), project("hosts")]}, "projects: each project once"),
+    ],
+)
+def test_words_that_do_not_belong_into_a_card_are_refused(tmp_path, change, reason):
+    content = provenance.seal({k: v for k, v in card().items() if k != "file"} | change)
+    (tmp_path / "evil.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(SchemaError, match=reason):
+        cards.read_cards([tmp_path])
+
+
+@pytest.mark.parametrize("text", ['{"city": "leak", "city": "aa"}', "[" * 100_000])
+def test_a_key_twice_or_a_bottomless_list_is_no_card(tmp_path, text):
+    (tmp_path / "evil.json").write_text(text, encoding="utf-8")
+    with pytest.raises(SchemaError, match="evil.json: not a card"):
         cards.read_cards([tmp_path])
 
 
@@ -97,15 +130,15 @@ def test_one_card_a_city_enters_and_the_others_are_named_with_their_reason():
     chosen, out = cards.choose([old, new, card("bb", family="walking-after-dark"), copy, card("dd")])
     assert [one["file"] for one in chosen] == ["aa.json", "dd.json"]
     assert {row["file"]: row["reason"] for row in out} == {
-        "old.json": "a newer card of this city is there",
+        "old.json": "another card of this city is there, no older than this",
         "a0.json": "the same data as another card",
         "bb.json": "another item family (walking-after-dark)",
     }
 
 
 def test_a_city_is_never_its_own_prior():
-    own = SimpleNamespace(city="aa", data_hash="f" * 64)
-    renamed = SimpleNamespace(city="zz", data_hash=card("bb")["hashes"]["data"])
+    own = SimpleNamespace(city="aa", data_hash="f" * 64, simulated=True)
+    renamed = SimpleNamespace(city="zz", data_hash=card("bb")["hashes"]["data"], simulated=True)
     assert [one["city"] for one in cards.choose([card("aa"), card("bb")], own=own)[0]] == ["bb"]
     assert [one["city"] for one in cards.choose([card("aa"), card("bb")], own=renamed)[0]] == ["aa"]
     with pytest.raises(ParameterError, match="0 card.s. left to pool, 1 needed .aa.json: the city's own card"):
@@ -126,6 +159,13 @@ def test_a_focus_keeps_only_its_projects_with_their_part_of_the_covariance():
     assert [row["reason"] for row in out] == ["no project for public-space"]
 
 
+def test_an_older_card_does_not_come_back_where_the_newest_has_no_project_for_the_focus():
+    new = card("aa", projects=(project("hosts", focus=""),))
+    old = card("aa", made="2025-01-01", file="old.json", hashes=card("old")["hashes"])
+    chosen, out = cards.choose([new, old, card("bb")], focus="public-space")
+    assert [one["file"] for one in chosen] == ["bb.json"] and {row["file"] for row in out} == {"aa.json", "old.json"}
+
+
 def test_stacked_cards_keep_the_covariance_within_a_city_and_none_between():
     stacked = cards.stack(cards.choose([card("aa"), card("bb")])[0])
     block = [[0.04, 0.03], [0.03, 0.09]]
@@ -143,19 +183,27 @@ def test_a_kind_that_one_project_has_is_other():
     ]
 
 
-def small_panel(respondents, assumed=0.0):
+def small_panel(respondents):
     count = xr.DataArray(respondents, dims=("area", "wave"), coords={"area": ["a1", "a2"], "wave": ["2020", "2021"]})
-    return xr.Dataset({"respondents": count}, attrs={"city": "aa", "n_assumed": assumed})
+    return xr.Dataset({"respondents": count}, attrs={"city": "aa", "item": "asked"})
+
+
+ROWS, NO_SHARES = ["area", "wave", "item", "assumed"], SimpleNamespace(shares=None)
 
 
 def test_no_card_is_made_where_four_people_stand_behind_a_number():
     with pytest.raises(ParameterError, match=r"aa: fewer than 10 respondents in a2 in 2021 \(4\): no card"):
-        cards._refuse_small_cells(small_panel([[50, 10], [0, 4]]))
+        cards._refuse_small_cells(NO_SHARES, small_panel([[50, 10], [0, 4]]))
 
 
-def test_cells_without_anyone_and_published_percentages_are_no_small_cells():
-    cards._refuse_small_cells(small_panel([[50, 10], [0, 30]]))
-    cards._refuse_small_cells(small_panel([[5, 5], [5, 5]], assumed=5.0))
+def test_cells_without_anyone_and_cells_whose_number_is_assumed_are_no_small_cells():
+    cards._refuse_small_cells(NO_SHARES, small_panel([[50, 10], [0, 30]]))
+    rows = [("a1", "2020", "asked", True), ("a1", "2021", "other", True), ("a2", "2021", "asked", False)]
+    shares = SimpleNamespace(shares=pd.DataFrame(rows, columns=ROWS))
+    cards._refuse_small_cells(shares, small_panel([[5, 50], [50, 50]]))
+    for cells in ([[50, 5], [50, 50]], [[50, 50], [50, 5]]):  # assumed for another item; stated
+        with pytest.raises(ParameterError, match="fewer than 10"):
+            cards._refuse_small_cells(shares, small_panel(cells))
 
 
 def test_a_run_that_is_not_done_gives_no_card(tmp_path):

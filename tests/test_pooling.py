@@ -67,7 +67,7 @@ def test_small_studies_with_larger_effects_are_noticed_and_equal_ones_are_not():
     assert pooling.small_studies(level, drawn(0, tau=0.01))["p"] > 0.1
     assert pooling.small_studies(tilted, drawn(0, tau=0.01))["slope"] == pytest.approx(-2, abs=0.3)
     assert "failures may be missing" in pooling.small_studies_sentence(tilted, drawn(0, tau=0.01), lang="en")
-    assert "fewer than 10" in pooling.small_studies_sentence(pool_of(9), drawn(0), lang="en")
+    assert "10 projects or more" in pooling.small_studies_sentence(pool_of(9), drawn(0), lang="en")
 
 
 def test_a_slope_that_the_prior_made_is_called_prior_dominated():
@@ -112,7 +112,7 @@ def test_a_prior_from_cards_of_the_other_kind_of_city_is_refused(tmp_path):
     write(tmp_path, card("aa"))
     panel = SimpleNamespace(attrs={"item": "unsafe_neighbourhood"})
     real = SimpleNamespace(city="zz", data_hash="", simulated=False)
-    with pytest.raises(ParameterError, match="simulated cities serve simulated cities only"):
+    with pytest.raises(ParameterError, match="simulated and real cities do not serve each other"):
         pooling.others(tmp_path, city=real, panel=panel)
     assert pooling.evidence_prior("", city=real, panel=panel, discount=0.5) == {}
 

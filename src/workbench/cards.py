@@ -8,7 +8,7 @@ that prior once. Format: docs/evidence-card-1.schema.json; a card is sealed by t
 import json
 import time
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -23,13 +23,12 @@ from workbench.errors import ConvergenceError, ParameterError, SchemaError
 from workbench.inference import diagnostics, sampler, settle, sound
 from workbench.items import ITEMS
 from workbench.models.perceived import build_model
-from workbench.panel import build_panel
+from workbench.panel import CHOICES, build_panel
 from workbench.paths import relative, resolve
 
 K = 10  # respondents behind one area and wave, below which nothing may leave the building
-WIDEST = 1.0  # logit: an effect less certain than this says nothing, and its normal approximation fails
+SHARPEST, WIDEST = 0.001, 1.0  # logit: no survey is that certain; less certain says nothing, and is far from normal
 VERSION = "evidence-card-1"
-CHOICES = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")
 
 
 def build_card(folder, *, raw=None, draws=1000, seed=2026) -> dict:
@@ -45,7 +44,7 @@ def build_card(folder, *, raw=None, draws=1000, seed=2026) -> dict:
     if city.data_hash != status["hashes"]["data"]:
         raise ParameterError(f"{given['city']}: the data changed since {relative(folder)} was made; evaluate again")
     panel = build_panel(city, **{name: given[name] for name in CHOICES if given.get(name)})
-    _refuse_small_cells(panel)
+    _refuse_small_cells(city, panel)
     idata = settle(partial(sampler, build_model(panel, prior="window")), seed, draws=draws, tune=500)
     if not sound(diagnostics(idata)):
         raise ConvergenceError(f"{city.city}: the refit for the card did not settle ({diagnostics(idata)})")
@@ -56,12 +55,12 @@ def build_card(folder, *, raw=None, draws=1000, seed=2026) -> dict:
             f"{', '.join(wide)}: the data alone leave the effect open by more than {WIDEST:g} logit, which is no evidence; "
             "evaluate without it (--project)"
         )
-    item = ITEMS[panel.attrs["item"]]
+    cut = posterior["cut"].mean(("chain", "draw")).values.tolist() if "cut" in posterior else [0.0]
     card = {
         "schema": VERSION, "made": f"{datetime.now(UTC):%Y-%m-%d}", "k": K,
         **{name: result[name] for name in ("city", "simulated", "item", "unsafe_from", "verdict", "grade", "n")},
-        "city_name": city.name, "family": item.family, "window_months": panel.attrs["window_months"],
-        "thresholds": _thresholds(panel, posterior), "prior": result["provenance"]["prior"],
+        "city_name": city.name, "family": ITEMS[panel.attrs["item"]].family, "window_months": panel.attrs["window_months"],
+        "thresholds": dict(zip(panel["category"].values[1:].tolist(), cut, strict=True)), "prior": result["provenance"]["prior"] + " and other cities' cards" * bool(result.get("evidence")),
         "projects": [_project(city, panel, posterior, p, result) for p in panel["project"].values],
         "latent": latent, "pp": pp, "posterior_pp": result["att_pp"],
         "checks": [{name: check[name] for name in ("name", "status")} for check in result["checks"]],
@@ -77,12 +76,11 @@ def read_cards(places) -> list[dict]:
     cards, faults = [], [f"no card in {', '.join(map(relative, places))}"] if not files else []
     for file in files:
         try:
-            text = file.read_text(encoding="utf-8")
-            cards.append(_refuse_faulty(json.loads(text, parse_constant=_no_number), file.name) | {"file": file.name})
-        except SchemaError as error:
-            faults += str(error).splitlines()
-        except (OSError, ValueError) as error:
-            faults.append(f"{file.name}: not a card ({getattr(error, 'strerror', None) or error})")
+            said = json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=_no_number, object_pairs_hook=_once)
+            cards.append(_refuse_faulty(said, file.name) | {"file": file.name})
+        except (OSError, ValueError, RecursionError) as error:
+            why = f"{file.name}: not a card ({getattr(error, 'strerror', None) or error})"
+            faults += str(error).splitlines() if isinstance(error, SchemaError) else [why]
     if faults:
         raise SchemaError("\n".join(faults))
     return cards
@@ -101,17 +99,18 @@ def choose(cards, *, family="", focus="", own=None, least=1) -> tuple[list[dict]
         inside = [i for i, p in enumerate(card["projects"]) if not focus or p["focus"] == focus]
         reasons = {
             f"another item family ({card['family']})": card["family"] != family,
+            "simulated and real cities do not serve each other": own and own.simulated != card["simulated"],
             "the city's own card": own and own.city == card["city"],
             "the city's own data under another name": own and own.data_hash == card["hashes"]["data"],
             "the same data as another card": card["hashes"]["data"] in [c["hashes"]["data"] for c in kept.values()],
-            "a newer card of this city is there": card["city"] in kept,
-            f"no project for {focus}": not inside,
+            "another card of this city is there, no older than this": card["city"] in kept,
         }
-        if reason := next((text for text, holds in reasons.items() if holds), None):
-            out.append({"file": card["file"], "reason": reason})
-        else:
+        reason = next((text for text, holds in reasons.items() if holds), None)
+        if not reason:  # without a project for the focus too, so that no older card takes its place
             kept[card["city"]] = card | {"inside": inside}
-    chosen = sorted(kept.values(), key=lambda card: card["city"])
+        if reason or not inside:
+            out.append({"file": card["file"], "reason": reason or f"no project for {focus}"})
+    chosen = sorted((card for card in kept.values() if card["inside"]), key=lambda card: card["city"])
     if len({card["simulated"] for card in chosen}) > 1:
         raise ParameterError("simulated and real cities are never pooled together; give cards of one kind")
     if len(chosen) < least:
@@ -145,7 +144,7 @@ def _finished(folder) -> tuple[dict, dict]:
     """status.json and result.json of a run that is done."""
     try:
         status, result = (json.loads((folder / name).read_text("utf-8")) for name in ("status.json", "result.json"))
-    except OSError:
+    except (OSError, ValueError):
         where = relative(folder)
         raise ParameterError(f"{where} holds no evaluation; run: workbench evaluate CITY --out {where}") from None
     if status["state"] != "done":
@@ -153,10 +152,13 @@ def _finished(folder) -> tuple[dict, dict]:
     return status, result
 
 
-def _refuse_small_cells(panel) -> None:
-    """An assumed number of answers belongs to percentages that are public already; else every cell needs K people."""
+def _refuse_small_cells(city, panel) -> None:
+    """Every cell needs K people, but where their number is assumed: those percentages are public already."""
     count = panel["respondents"].to_series()
-    small = count[(count > 0) & (count < K)] if not panel.attrs["n_assumed"] else count[:0]
+    if city.shares is not None:
+        rows = city.shares[(city.shares["item"] == panel.attrs["item"]) & city.shares["assumed"]]
+        count = count.drop(pd.MultiIndex.from_frame(rows[["area", "wave"]]), errors="ignore")
+    small = count[(count > 0) & (count < K)]
     if len(small):
         some = ", ".join(f"{area} in {wave} ({n:g})" for (area, wave), n in small.head(5).items())
         more = f" and {len(small) - 5} more" if len(small) > 5 else ""
@@ -172,49 +174,47 @@ def moments(draws) -> dict:
     return {"mean": flat.mean(0).tolist(), "covariance": np.atleast_2d(np.cov(flat.T)).tolist()}
 
 
-def _thresholds(panel, posterior) -> dict:
-    cut = posterior["cut"].mean(("chain", "draw")).values.tolist() if "cut" in posterior else [0.0]
-    return dict(zip(panel["category"].values[1:].astype(str).tolist(), cut, strict=True))
-
-
 def _project(city, panel, posterior, project, result) -> dict:
     """What a card tells of one project: what it is, what it cost, who feels unsafe without it, how it is organised."""
     rows = city.projects[city.projects["project"] == project]
     first, total = rows.iloc[0], lambda name: float(rows[name].sum()) if rows[name].notna().any() else None
-    scores = collective.score(city.collective_impact, project)
+    scores = collective.score(city.collective_impact, project, seen=collective.outcomes_seen(city))
+    registered = result.get("registration", {}).get(project, {"deviations": []})
     return {
         "project": str(project), "name": str(first["name"]), "kind": str(first["kind"]), "focus": str(first["focus"] or ""),
         "areas": len(rows), "start": f"{rows['start'].min():%Y-%m}", "cost_eur": total("cost_eur"), "reached": total("reached"),
         "without_pp": float(estimands.without(panel, posterior, project).mean()),
         "verdict": result["by_project"][project]["verdict"], "collective_impact": scores,
-        "registration": result.get("registration", {}).get(project, {}).get("sha256"),
+        "registration": None if "changed" in registered["deviations"] else registered.get("sha256"),
     }  # fmt: skip
-
-
-@cache
-def _validator():
-    schema = Path(__file__).resolve().parents[2] / "docs" / f"{VERSION}.schema.json"
-    return jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
 
 
 def _no_number(text):
     raise ValueError(f"{text} is not a number")
 
 
+def _once(pairs) -> dict:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)
+
+
 def _refuse_faulty(card, file) -> dict:
     """The card, if it keeps to its schema, its seal holds and its numbers can be a covariance; else SchemaError."""
     shown = lambda error: f"{'/'.join(map(str, error.absolute_path)) or 'the card'}: {error.message[:200]}"
-    faults = [shown(error) for error in _validator().iter_errors(card)]
+    rules = json.loads((Path(__file__).parents[2] / "docs" / f"{VERSION}.schema.json").read_text(encoding="utf-8"))
+    checker = jsonschema.Draft202012Validator(rules, format_checker=jsonschema.FormatChecker())
+    faults = [shown(error) for error in checker.iter_errors(card)]
     if not faults and not provenance.sealed(card):
         faults = ["its content is not what its sha256 says: it was changed after it was made"]
+    if not faults and len({project["project"] for project in card["projects"]}) < len(card["projects"]):
+        faults = ["projects: each project once"]
     for scale in ("latent", "pp") if not faults else ():
         mean, covariance = np.array(card[scale]["mean"]), np.array(card[scale]["covariance"])
         if covariance.shape != (len(card["projects"]),) * 2 or mean.shape != covariance.shape[:1]:
             faults.append(f"{scale}: one mean and one row of the covariance for each project")
-        elif not np.allclose(covariance, covariance.T) or np.linalg.eigvalsh(covariance).min() <= 0:
-            faults.append(f"{scale}/covariance: not a covariance")
-        elif scale == "latent" and np.diag(covariance).max() > WIDEST**2:
-            faults.append(f"latent/covariance: a standard error above {WIDEST:g} logit is no evidence")
+        elif not np.allclose(covariance, covariance.T) or np.linalg.eigvalsh(covariance).min() < SHARPEST**2:
+            faults.append(f"{scale}/covariance: not a covariance, or more certain than any survey")
     if faults:
         raise SchemaError("\n".join(f"{file}: {fault}" for fault in faults))
     return card

@@ -201,7 +201,6 @@ def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Pa
     city.json holds the data hash and is written last, so a folder whose hash is right is complete.
     """
     folder = Path(folder) if folder else paths.resolve("data/processed") / city.city
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "city.json").unlink(missing_ok=True)
     for table in schema.TABLES:
         frame = getattr(city, table)
@@ -211,6 +210,6 @@ def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Pa
             provenance.write_text(folder / f"{table}.csv", _as_csv(frame))
     if panel is not None:
         provenance.write_bytes(folder / "panel.nc", bytes(panel.to_netcdf(engine="h5netcdf")))
-    facts = {"city": city.city, "name": city.name, "simulated": city.simulated, "data_hash": city.data_hash}
-    provenance.write_json(folder / "city.json", facts | {"items": list(city.items), "notices": list(city.notices)})
+    facts = ("city", "name", "simulated", "data_hash", "items", "notices")
+    provenance.write_json(folder / "city.json", {name: getattr(city, name) for name in facts})
     return folder

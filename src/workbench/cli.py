@@ -14,7 +14,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from workbench.errors import ConvergenceError, ParameterError, SchemaError, nearest
-from workbench.paths import relative, resolve
+from workbench.paths import outside_cities, relative, resolve
 
 
 class Refusing(TyperGroup):
@@ -106,7 +106,7 @@ def evaluate(
     """
     say = _progress()
     from workbench.cities import load_city, write_processed
-    from workbench.panel import build_panel
+    from workbench.panel import CHOICES, build_panel
 
     say("checking the files")
     given, values = _parameters(
@@ -114,9 +114,10 @@ def evaluate(
         projects=";".join(project) or None, checks=checks, lang=lang, prior_from=prior_from, discount=discount,
     )  # fmt: skip
     place = load_city(city, raw=resolve(raw))
-    names = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")
-    panel = build_panel(place, **{name: values[name] for name in names})
+    panel = build_panel(place, **{name: values[name] for name in CHOICES})
     if values["prior_from"]:
+        if values["prior"] == "flat":
+            raise ParameterError("prior_from: with prior flat no prior of effects is used; leave one of them out")
         from workbench.pooling import others
 
         others(values["prior_from"], city=place, panel=panel)
@@ -160,9 +161,9 @@ def card(
     from workbench import provenance
     from workbench.cards import build_card
 
+    target = outside_cities(out or f"{run_dir}/card.json", raw=raw or "data/raw")
     content = build_card(run_dir, raw=raw)
-    target = provenance.write_json(resolve(out or f"{run_dir}/card.json"), content)
-    print(f"Card: {relative(target)}, {len(content['projects'])} projects")
+    print(f"Card: {relative(provenance.write_json(target, content))}, {len(content['projects'])} projects")
 
 
 @app.command()

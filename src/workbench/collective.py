@@ -77,13 +77,16 @@ def rating_sd(scores) -> float:
     return max(LEAST_SD, float(np.sqrt((by.var() * (by.count() - 1)).sum() / freedom))) if freedom else UNKNOWN_SD
 
 
-def score(scores, project) -> dict | None:
+def score(scores, project, *, seen=()) -> dict | None:
     """For a card: mean over the rated conditions, its standard error from rating alone, and the conditions' means.
 
-    None where nobody rated the project. A rater who is strict is strict in all conditions: where raters' own means over
+    None where nobody rated the project; ratings given after outcomes were in (`seen`) do not count. A rater who is strict is strict in all conditions: where raters' own means over
     the conditions they share differ by more than independent errors would, these set the error.
     """
-    rated = profile(scores).query("project == @project & ratings > 0") if scores is not None and len(scores) else []
+    if scores is None:
+        return None
+    scores = scores[~(scores["date"] > pd.to_datetime(scores["project"].map(dict(seen))))]
+    rated = profile(scores).query("project == @project & ratings > 0") if len(scores) else []
     if not len(rated):
         return None
     se = rating_sd(scores) * float(np.sqrt((1 / rated["ratings"]).sum())) / len(rated)

@@ -105,14 +105,14 @@ def small_sampler(model):
     """
     began = time.perf_counter()
     compiled = nutpie.compile_pymc_model(model, backend="numba")
-    spent = [time.perf_counter() - began]
+    spent = time.perf_counter() - began
 
     def sample(seed, *, settings, **data):
         start = time.perf_counter()
         raw = nutpie.sample(compiled.with_data(**data), seed=seed, progress_bar=False, **settings)
         found = {v.name: raw["posterior"][v.name].values for v in model.unobserved_RVs}
         attrs = settings | {"seed": seed, "sampler": f"NUTS, nutpie {nutpie.__version__}, numba"}
-        attrs |= {"seconds_compile": spent.pop() if spent else 0.0, "seconds_sample": time.perf_counter() - start}
+        attrs |= {"seconds_compile": spent, "seconds_sample": time.perf_counter() - start}
         return _tree(model, found, raw["sample_stats"].to_dataset(), attrs)
 
     return lambda **settings: partial(sample, settings=settings)
@@ -145,11 +145,10 @@ def _tree(model, posterior, stats, attrs) -> xr.DataTree:
 def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core", many=False, reruns=2) -> xr.DataTree:
     """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs.
 
-    A fit whose diagnostics fail is repeated, at most `reruns` (up to 2) times, with twice the draws and smaller steps (attrs `reruns`); what then
-    still fails is left for the convergence check to say. What the design leaves open (assumed number of answers,
-    few waves, the other prior, a prior from other cities) is fitted too and kept as attrs and in `other_prior`; with `checks="full"` also the effect
-    under every prior. `many` feeds the panel's data to a model that was built with `keep_empty` for another panel of
-    the same shape, and compiles once for all of them.
+    A fit whose diagnostics fail is repeated (`settle`), at most `reruns` times. What the design leaves open (assumed number
+    of answers, few waves, the other prior, a prior from other cities) is fitted too and kept as attrs and `other_prior`;
+    with `checks="full"` the effect under every prior. `many` feeds the panel's data to a model that was built with
+    `keep_empty` for another panel of the same shape, and compiles once for all of them.
     """
     load = time.time() - psutil.Process().create_time()
     data = {k: np.asarray(v) for k, v in model_data(panel, keep_empty=True).items()} if many else {}
@@ -170,9 +169,7 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
     return idata
 
 
-def settle(
-    build, seed, *, draws=1000, tune=300, chains=4, accept=(0.75, 0.9, 0.97), add=lambda posterior: posterior, **data
-):
+def settle(build, seed, *, draws=1000, tune=300, chains=4, accept=(0.75, 0.9, 0.97), add=lambda x: x, **data):
     """Draws with their diagnostics as attrs; where these fail, again with twice the draws and the next `accept`.
 
     `build(draws=, tune=, chains=, target_accept=)` gives a sampler; `add` puts what is to be diagnosed too into the
@@ -223,9 +220,7 @@ def sound(found) -> bool:
 def _prior_delta(model) -> xr.Dataset:
     """2,000 draws of the effects from their prior, dims (chain, draw, effect)."""
     delta = pm.draw(model["delta"], draws=2000, random_seed=2026, mode="FAST_COMPILE")
-    return xr.Dataset(
-        {"delta": (("chain", "draw", "effect"), delta[None])}, coords={"effect": list(model.coords["effect"])}
-    )
+    return xr.Dataset({"delta": (("chain", "draw", "effect"), delta[None])}, {"effect": list(model.coords["effect"])})
 
 
 def _what_if(panel, model, idata, data, *, build, seed):

@@ -19,6 +19,7 @@ from workbench.items import ITEMS
 from workbench.language import number, translator
 
 MONTH = pd.Timedelta(days=30.4375)
+CHOICES = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")  # parameters of a panel
 
 
 def build_panel(
@@ -284,7 +285,7 @@ def _describe(panel, city, chosen, notices) -> xr.Dataset:
         "question": item.question["en"], "categories": ";".join(item.categories), "unsafe_from": chosen["unsafe_from"],
         "unsafe_index": index, "minimum_pp": float(minimum),
         "baseline_pp": 100 * baseline, "window_rule": rule.format(low=low, high=high), "window_months": f"{low}-{high}",
-        "shares": int(shares is not None), "n_assumed": float(shares["n"].median()) if assumed else 0.0,
+        "shares": int(shares is not None), "n_assumed": float(shares.loc[shares["assumed"], "n"].median()) if assumed else 0.0,
         "weighted": int(city.weighted), "equal_areas": int(city.areas["population"].isna().any()),
         "notices": "\n".join([*city.notices, *notices]), "data_hash": city.data_hash,
     }  # fmt: skip

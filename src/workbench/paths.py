@@ -62,6 +62,14 @@ def redactor(folders: Mapping[str, str]) -> Callable[[str], str]:
     return lambda text: cell.sub("notebook cell", pattern.sub(lambda match: shown[match[0]], text))
 
 
+def outside_cities(path: str | os.PathLike[str], *, raw: str | os.PathLike[str]) -> Path:
+    """Return `path` resolved; raise ParameterError where it lies among the cities' own files in `raw` or data/raw."""
+    target = resolve(path)
+    if any(target.resolve().is_relative_to(resolve(kept).resolve()) for kept in (raw, "data/raw")):
+        raise ParameterError(f"{relative(target)} lies among the cities' own files; allowed: a file in another folder")
+    return target
+
+
 def validate_name(text: str, what: str) -> str:
     """Return `text` if it may name a city, project or run, otherwise raise ParameterError.
 

@@ -14,8 +14,8 @@ from scipy.special import expit, logit
 from scipy.stats import t as student_t
 
 from workbench import cards, checks, provenance
-from workbench.errors import ParameterError
-from workbench.estimands import summarise
+from workbench.errors import ConvergenceError
+from workbench.estimands import QUANTILES, summarise
 from workbench.inference import diagnostics, settle, small_sampler, sound
 from workbench.items import ITEMS
 from workbench.language import said
@@ -23,9 +23,7 @@ from workbench.models import evidence
 from workbench.models.perceived import PRIORS
 from workbench.paths import resolve
 
-COLUMNS = [
-    "estimand", "city", "project", "scale", "mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_rise"
-]  # fmt: skip
+COLUMNS = ["estimand", "city", "project", "scale", "mean", "sd", *QUANTILES, "p_fall", "p_rise"]
 DOMINATED = 0.8  # posterior sd over prior sd, above which a slope is the prior's
 ACCEPT = (0.95, 0.99)  # a small heterogeneity leaves a narrow neck
 FEW = 10  # projects, below which a small-study check says nothing
@@ -62,7 +60,7 @@ def refits(pool, build, idata, *, draws=500, seed=2026) -> pd.DataFrame:
     ways = [("prior", name, {"prior_scale": np.asarray(scale)}) for name, scale in PRIORS.items()]
     left = lambda city: (pool["city"].values != city).astype(float)
     ways += [("without", city, {"weight": left(city)}) for city in cities if len(cities) > 2]
-    usual = evidence.model_data(pool) | {"prior_scale": np.asarray(PRIORS["sceptical"])}
+    usual = evidence.model_data(pool) | {"prior_scale": np.asarray(PRIORS[idata.attrs["prior"]])}
     rows = [(kind, name, summarise(again(seed, **usual | data)["posterior"]["mu"])) for kind, name, data in ways]
     kinds = idata["posterior"].to_dataset().get("kind_effect", xr.DataArray([], coords={"kind": []}))
     rows += [("project", str(name), summarise(kinds.sel(kind=name))) for name in kinds["kind"].values]
@@ -99,17 +97,14 @@ def to_pp(theta, base):
 def small_studies(pool, idata) -> dict | None:
     """Whether less certain cards found larger effects (Egger): slope per logit of standard error, and two-sided p.
 
-    Weighted by 1 / (se^2 + tau^2); None with fewer than ten projects. A slope may come from unpublished failures, or from
-    small projects being different.
+    Weighted by 1 / (se^2 + tau^2); None with fewer than ten projects, or when all are as certain.
     """
     y, se = pool["estimate"].values, np.sqrt(np.diag(pool["covariance"].values))
     if len(y) < FEW or np.ptp(se) < 1e-9:
         return None
     root = 1 / np.sqrt(se**2 + float(idata["posterior"]["tau"].median()) ** 2)
-    x = np.c_[np.ones(len(y)), se] * root[:, None]
-    found, *_rest = np.linalg.lstsq(x, y * root)
-    spread = ((y * root - x @ found) ** 2).sum() / (len(y) - 2) * np.linalg.inv(x.T @ x)[1, 1]
-    return {"slope": float(found[1]), "p": float(2 * student_t.sf(abs(found[1]) / np.sqrt(spread), len(y) - 2))}
+    (slope, _), spread = np.polyfit(se, y, 1, w=root, cov=True)
+    return {"slope": float(slope), "p": float(2 * student_t.sf(abs(slope) / np.sqrt(spread[0, 0]), len(y) - 2))}
 
 
 def small_studies_sentence(pool, idata, *, lang) -> str:
@@ -151,11 +146,7 @@ def build_result(pool, chosen, left_out, idata, effects, other, *, lang) -> dict
 
 def others(place, *, city, panel) -> tuple[list[dict], list[dict]]:
     """Cards in the folder `place` that may serve this city as prior, and those left out; ParameterError where none is left."""
-    family = ITEMS[panel.attrs["item"]].family
-    chosen, left_out = cards.choose(cards.read_cards([place]), family=family, own=city, least=1)
-    if chosen[0]["simulated"] != city.simulated:
-        raise ParameterError("prior_from: cards of simulated cities serve simulated cities only, real ones real ones")
-    return chosen, left_out
+    return cards.choose(cards.read_cards([place]), family=ITEMS[panel.attrs["item"]].family, own=city)
 
 
 def evidence_prior(place, *, city, panel, discount) -> dict:
@@ -168,7 +159,10 @@ def evidence_prior(place, *, city, panel, discount) -> dict:
         return {}
     chosen, left_out = others(place, city=city, panel=panel)
     pool = cards.stack(chosen)
-    drawn = fit_pool(pool, pool_sampler(pool), discount=discount)["posterior"]["next_mean"].values
+    idata = fit_pool(pool, pool_sampler(pool), discount=discount)
+    if not sound(diagnostics(idata)):
+        raise ConvergenceError(f"prior_from: pooling the cards did not settle ({diagnostics(idata)})")
+    drawn = idata["posterior"]["next_mean"].values
     about = {"cards": [card["file"] for card in chosen], "left_out": left_out, "discount": discount}
     return about | {"mean": (float(drawn.mean()), float(drawn.std()))}
 

@@ -6,6 +6,7 @@ history of the repository a deliberate one. Format and fields: docs/data.md.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def plan(city, values: Mapping, *, project: str, question: str = "", decision: s
     seen = city.waves.loc[city.waves["end"] > pd.Timestamp(about["start"]), "wave"].tolist()
     notes = [] if minimum else ["minimum_pp: 2 points, or a quarter of the baseline share if that is less"]
     notes += [f"outcomes may have been seen: fieldwork of {', '.join(seen)} ended after the start"] if seen else []
+    rows = (
+        city.respondents.dropna(subset=chosen["item"])
+        if city.shares is None
+        else city.shares.query("item == @item.item")
+    )
+    never = sorted(set(rows["area"]) - set(city.projects["area"]))
     unsafe = ", ".join(item.categories[item.categories.index(chosen["unsafe_from"]) :])
     asked = f"do fewer residents of its areas answer “{item.wording}” with {unsafe} than would without it?"
     return provenance.seal({
@@ -48,7 +55,7 @@ def plan(city, values: Mapping, *, project: str, question: str = "", decision: s
         "simulated": city.simulated, "project": about, "question": question or f"{about['name']}: {asked}",
         "decision": decision or "whether to go on with the project", "item": chosen["item"],
         "unsafe_from": chosen["unsafe_from"], "minimum_pp": minimum, "window_months": "{}-{}".format(*chosen["window"]),
-        "comparison": sorted(chosen["comparison"]) or _without_project(city, chosen["item"]), "prior": values["prior"],
+        "comparison": sorted(chosen["comparison"]) or never, "prior": values["prior"],
         "collective_impact": score(city.collective_impact, project), "data_hash": city.data_hash, "waves_after_start": seen,
         "notes": notes, "workbench": __version__,
     })  # fmt: skip
@@ -57,10 +64,8 @@ def plan(city, values: Mapping, *, project: str, question: str = "", decision: s
 def save(content: Mapping, *, out: str | None, raw: str) -> Path:
     """Write a registration, once for each project and never among a city's own files; else ParameterError."""
     city, project = content["city"], content["project"]["id"]
-    target = paths.resolve(out or f"{FOLDER}/{city}-{project}.json")
+    target = paths.outside_cities(out or f"{FOLDER}/{city}-{project}.json", raw=raw)
     shown = paths.relative(target)
-    if any(target.resolve().is_relative_to(paths.resolve(kept).resolve()) for kept in (raw, "data/raw")):
-        raise ParameterError(f"{shown} lies among the cities' own files; allowed: a file in another folder")
     if target.exists() or project in registered(city):
         raise ParameterError(f"{shown}: project {project} is registered, or the file exists; neither is ever replaced")
     try:
@@ -73,12 +78,10 @@ def registered(city: str) -> dict[str, dict]:
     """The registrations of a city in registrations/ by project; a file that is none is passed over."""
     found = {}
     for file in sorted((paths.project_root() / FOLDER).glob("*.json")):
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError):
             content = json.loads(file.read_text(encoding="utf-8"))
             if content["schema"] == SCHEMA and content["city"] == city:
                 found.setdefault(content["project"]["id"], content)
-        except (ValueError, KeyError, TypeError):
-            continue
     return found
 
 
@@ -89,6 +92,7 @@ def compare(city, panel, *, prior: str, lang: str) -> pd.DataFrame:
     Two fields have no values: `changed` (the seal is broken, so nothing else is read) and `outcomes_known`.
     """
     found, rows = registered(city.city), []
+    told = lambda one: ", ".join(map("{0[0]} {0[1]:g}".format, (one or {"conditions": {}})["conditions"].items()))
     rule = {"minimum_pp": usual_minimum(panel.attrs["baseline_pp"])}
     for project, minimum in zip(panel["project"].values.tolist(), project_minimum(panel), strict=True):
         kept = found.get(project, {})
@@ -98,12 +102,14 @@ def compare(city, panel, *, prior: str, lang: str) -> pd.DataFrame:
             continue
         then = rule | {name: value for name, value in (kept | kept["project"]).items() if value is not None}
         now = panel.attrs | _about(city, project) | {"prior": prior, "minimum_pp": float(minimum)}
+        now["collective_impact"] = told(score(city.collective_impact, project))
+        then["collective_impact"] = told(kept["collective_impact"])
         # Areas whose project has not begun serve as comparison too, as project areas do before theirs: no departure.
         waiting = set(city.projects["area"]) - set(then["comparison"])
         now["comparison"] = sorted(set(panel["area"].values[~panel["treated"].values]) - waiting)
         differ = {"outcomes_known": ("", "")} if then["waves_after_start"] else {}
-        for field in (*FIELDS, "areas", "start", "full"):
-            a, b = then[field], now[field]
+        for field in (*FIELDS, "areas", "start", "full", "collective_impact"):
+            a, b = then.get(field, ""), now[field]
             if isinstance(b, list):
                 a, b = (", ".join(sorted(set(one) - set(other))) for one, other in ((a, b), (b, a)))
             elif isinstance(b, float):
@@ -123,7 +129,8 @@ def summary(compared: pd.DataFrame) -> dict[str, dict]:
 
 def sentence(summary: Mapping, *, lang: str) -> str:
     """Were the evaluated projects registered, for the foot of page 1."""
-    found = [set(row["deviations"]) for row in summary.values() if row["registered"]]
+    rows = [(row["registered"], set(row["deviations"])) for row in summary.values()]
+    found = [deviations for date, deviations in rows if date and "changed" not in deviations]
     late, differ = sum("outcomes_known" in one for one in found), sum(bool(one - {"outcomes_known"}) for one in found)
     return said("registered", lang, registered=len(found), projects=len(summary), late=late, differ=differ)
 
@@ -133,9 +140,3 @@ def _about(city, project: str) -> dict:
     dates = {name: f"{rows[name].min():%Y-%m-%d}" for name in ("start", "full")}
     first = {name: rows[name].iloc[0] for name in ("name", "kind", "focus")}
     return {"id": project} | first | {"areas": sorted(rows["area"])} | dates
-
-
-def _without_project(city, item: str) -> list[str]:
-    """Areas without any project in which the item was asked."""
-    rows = city.respondents.dropna(subset=item) if city.shares is None else city.shares.query("item == @item")
-    return sorted(set(rows["area"]) - set(city.projects["area"]))

@@ -80,6 +80,7 @@ def _thresholds(names, unsafe_cut):
 def _delta(given, *, prior, mean, theta):
     """Effects per project and event time (dim effect), on the logit; negative means fewer residents feel unsafe."""
     if prior == "flat":
+        assert mean is None, "without a prior of effects there is none of their mean"
         return pm.Normal("delta", 0, PRIORS["flat"], dims="effect")
     scale = pm.Data("prior_scale", PRIORS["sceptical" if prior == "window" else prior])
     sd_event = pm.Deterministic("sd_event", scale / 2 * _half_normal("sd_event_raw"))
