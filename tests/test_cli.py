@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from workbench import cities, cli, runs
-from workbench.errors import SchemaError
+from workbench.errors import ConvergenceError, SchemaError
 
 OPTIONS = {
     "cities": ["--raw"],
@@ -99,6 +99,12 @@ def test_each_command_explains_exactly_the_options_of_the_contract(command):
         ["import", "stadsmonitr", "pyproject.toml", "--out", "data/raw/x"],
         ["import", "stadsmonitor", "absent.xlsx", "--out", "data/raw/x"],
         ["check", "No-Such"],
+        ["evaluate", "demo", "--prior-from", "no-such-folder"],
+        ["evaluate", "demo", "--discount", "2"],
+        ["card", "data/raw"],
+        ["card", "reports/demo", "--out", "data/raw/demo/survey.csv"],
+        ["pool", "no-such-folder", "--out", "reports/x"],
+        ["pool", "absent.json", "--out", "reports/x"],
     ],
 )
 def test_bad_use_ends_with_2_and_no_traceback(arguments):
@@ -192,3 +198,19 @@ def test_simulate_passes_every_option_on(monkeypatch, tmp_path):
         "baseline_unsafe": 0.2, "baseline_gap_pp": 6.0, "trend": -0.08, "shock_sd": 0.1, "shock_rho": 0.0, "seed": 1,
         "shares": True,
     }  # fmt: skip
+
+
+def test_a_prior_from_other_cities_and_no_prior_at_all_exclude_each_other():
+    answer = workbench("evaluate", "demo", "--prior-from", "no-such-folder", "-p", "prior=flat")
+    assert answer.exit_code == 2 and "leave one of them out" in answer.stderr
+
+
+def test_a_card_whose_refit_does_not_settle_ends_with_1_and_its_reason(monkeypatch):
+    from workbench import cards
+
+    def unsettled(*_, **__):
+        raise ConvergenceError("demo: the refit for the card did not settle")
+
+    monkeypatch.setattr(cards, "build_card", unsettled)
+    answer = workbench("card", "reports/demo")
+    assert answer.exit_code == 1 and "did not settle" in answer.stderr and "Traceback" not in answer.stderr

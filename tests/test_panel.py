@@ -214,6 +214,14 @@ THREE = {"never-rarely": "70.5", "sometimes": "20.5", "often-always": "9.0"}
 PLAIN = "project,area,announced,start,full\nmeet,north,2021-06-01,2021-09-01,2021-12-01\n"
 
 
+def test_the_assumed_number_is_that_of_the_cells_that_state_none(town):
+    head, *lines = shares_csv(dict.fromkeys((2021, 2022, 2023), THREE)).splitlines()
+    stated = [f"{line},{'' if line.startswith('south,2022') else 900}" for line in lines]
+    panel = build_panel(town(shares="\n".join([f"{head},n", *stated]) + "\n", projects=PLAIN))
+    assert panel.attrs["n_assumed"] == 400
+    assert panel["respondents"].sel(wave="2022", area=["north", "south"]).values.tolist() == [900, 400]
+
+
 def test_published_shares_become_counts_of_the_assumed_answers(town):
     panel = build_panel(town(shares=shares_csv(dict.fromkeys((2021, 2022, 2023), THREE)), projects=PLAIN))
     found = panel["counts"].sel(area="south", wave="2022", stratum="all").values
