@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from workbench import cards, provenance
+from workbench import cards, collective, provenance
 from workbench.errors import ParameterError, SchemaError
+from workbench.schema import CONDITIONS
 
 
 def project(name="hosts", **changes):
@@ -213,6 +214,15 @@ def test_a_run_that_is_not_done_gives_no_card(tmp_path):
     provenance.write_json(tmp_path / "status.json", {"state": "blocked", "reason": "a check failed"})
     with pytest.raises(ParameterError, match="is blocked: a check failed; there is nothing to pool"):
         cards.build_card(tmp_path)
+
+
+def test_a_score_of_many_raters_is_no_more_certain_than_a_card_may_say(tmp_path):
+    cells = [(rater, name) for rater in range(40) for name in CONDITIONS]
+    rows = pd.DataFrame(cells, columns=["rater", "condition"]).astype({"rater": str})
+    scores = rows.assign(project="hosts", date=pd.Timestamp("2021-01-01"), score=2.0)
+    rated = collective.score(scores, "hosts")
+    write(tmp_path, card(projects=(project(collective_impact=rated), project("greens"))))
+    assert cards.read_cards([tmp_path])[0]["projects"][0]["collective_impact"]["se"] == 0.05
 
 
 def test_the_schema_says_what_every_key_is_and_allows_no_other(tmp_path):

@@ -16,7 +16,7 @@ from workbench.panel import MONTH
 from workbench.schema import CONDITIONS
 
 CELL = ["project", "condition"]
-LEAST_SD, UNKNOWN_SD = 0.35, 0.7  # of one rating: scores are whole numbers; nothing was rated twice
+LEAST_SD, UNKNOWN_SD, LEAST_SE = 0.35, 0.7, 0.05  # of one rating: whole numbers; nothing rated twice; of a score
 NOT_SEEN = ("no worthwhile change", "cannot tell", "clear rise", "probable rise")  # verdicts that show no fall
 
 
@@ -98,7 +98,7 @@ def score(scores, project, *, seen=()) -> dict | None:
         raters = last.loc[last["project"] == project, "rater"].nunique()
         se = max(se, float(np.sqrt((own**2).sum() / freedom / raters)))
     means = rated.set_index("condition")["mean"]
-    return {"score": float(means.mean()), "se": se, "conditions": means.to_dict()}
+    return {"score": float(means.mean()), "se": max(se, LEAST_SE), "conditions": means.to_dict()}
 
 
 def gaps(result, panel, *, threshold=None) -> pd.DataFrame:
