@@ -296,3 +296,11 @@ def test_a_result_is_assembled_by_the_contract_and_can_be_saved(idata, tmp_path)
     assert result["seconds"] == {"sample": 3.5} and result["provenance"]["seed"] == 7
     report.save_evaluation(str(tmp_path), idata=idata, effects=hand.effects(), result=result)
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["diagnostics"]["rhat_max"] is None
+
+
+def test_page_one_says_where_other_cities_cards_made_the_prior_and_only_there():
+    alone, told = hand.result(), "Without them it is −1.0 points."
+    leaned = alone | {"evidence": {"told": told, "cards": ["aa.json"]}}
+    pages = [page.page_one(one, trends=hand.trends(), panel=hand.panel(), lang="en").data for one in (alone, leaned)]
+    for text in (told, "The prior of the mean effect comes from other cities"):
+        assert [text in html for html in pages] == [False, True]
