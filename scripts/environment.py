@@ -10,6 +10,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Where conda-forge spells it otherwise: it has no extras, so an extra becomes a package of its own.
 CONDA_NAMES = {"h5netcdf[h5py]": ("h5netcdf", "h5py")}
 
+# Not on conda-forge under this name: pip installs them into the environment.
+BY_PIP = ("axe-playwright-python", "playwright")
+
 
 def conda_lines(requirement: str) -> list[str]:
     """Return a requirement as conda writes it; only the package named last misses the bound it does not share."""
@@ -22,12 +25,14 @@ def environment(project: dict) -> str:
     """Return the text of environment.yml for a parsed pyproject.toml."""
     needed = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     lines = [f"python {project['project']['requires-python']},<3.15", "pip"]
-    lines += sorted(line for requirement in needed for line in conda_lines(requirement))
+    by_pip = [requirement for requirement in needed if requirement.startswith(BY_PIP)]
+    lines += sorted(line for requirement in needed if requirement not in by_pip for line in conda_lines(requirement))
     listed = "\n".join(f"  - {line}" for line in lines)
+    pip = "".join(f"      - {line}\n" for line in ["-e .", *by_pip])
     return (
         "# Written by `make environment` from pyproject.toml; a test keeps them together.\n"
         "name: cohesion-workbench\nchannels:\n  - conda-forge\n  - nodefaults\ndependencies:\n"
-        f"{listed}\n  - pip:\n      - -e .\n"
+        f"{listed}\n  - pip:\n{pip}"
     )
 
 
