@@ -1,0 +1,74 @@
+"""The index of a folder of runs: a row per run, plain HTML without script, one page for each order of the rows."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import matplotlib.pyplot as plt
+from babel.dates import format_date
+
+from workbench import figures
+from workbench.language import points
+from workbench.paths import relative, resolve
+from workbench.provenance import write_text
+from workbench.tables import filled, stylesheet
+from workbench.verdict import label
+
+FALLS_FIRST = ("clear fall", "probable fall", "no worthwhile change", "cannot tell", "probable rise", "clear rise")
+FOUND = (*FALLS_FIRST, "pooled", "blocked", "failed", "unfinished", "")  # "": a notebook that gives no verdict
+STATES = ("failed", "unfinished", "blocked", "done")
+ORDERS = {
+    "verdict": lambda row: FOUND.index(row["found"]),
+    "city": lambda row: (not row["city"], row["city"], FOUND.index(row["found"])),
+    "grade": lambda row: -row["grade"],
+    "state": lambda row: STATES.index(row["state"]),
+    "date": lambda row: -row["when"].timestamp() if row["when"] else 0,
+}
+
+
+def write_index(folder: str | Path, *, lang: str = "en") -> list[Path]:
+    """Write index.html over the runs directly in `folder`, by verdict, and a page for each other order; return them.
+
+    Nothing is computed: a row says what the run's status.json and result.json or pooled.json say. A folder without
+    status.json is an unfinished run, unless it has an index of its own. Effects share one axis, in percentage points.
+    """
+    target = resolve(folder)
+    runs = sorted(run for run in target.iterdir() if run.is_dir() and not run.name.startswith("."))
+    rows = [_row(run) for run in runs if (run / "status.json").is_file() or not (run / "index.html").is_file()]
+    invented = {row["city"] for row in rows if row["simulated"]}
+    rows = [row | {"simulated": row["simulated"] or row["city"] in invented} for row in rows]  # failed runs do not know
+    drawn = [(row, row["effect"], row["minimum_pp"]) for row in rows if row["effect"]]
+    ends = [max(-effect["lower90"], effect["upper90"], 1.5 * minimum) for _row, effect, minimum in drawn]
+    for row, effect, minimum in drawn:
+        fig, ax = plt.subplots(figsize=(3.6, 0.32))
+        alt = figures.plot_strip(effect, ax=ax, minimum_pp=minimum, limit=1.05 * max(ends), lang=lang)
+        row["strip"] = figures.image_tag(fig, alt, simulated=row["simulated"], lang=lang)
+    pages = {order: "index.html" if order == "verdict" else f"index-by-{order}.html" for order in ORDERS}
+    about = {"folder": relative(target), "pages": pages, "css": stylesheet()}
+    about |= {"label": label, "points": points, "day": format_date}
+    page = lambda order: filled("runs.html.j2", rows=sorted(rows, key=ORDERS[order]), order=order, lang=lang, **about)
+    return [write_text(target / pages[order], page(order).data) for order in ORDERS]
+
+
+def _row(run: Path) -> dict:
+    status, result = _read(run / "status.json"), _read(run / "result.json") or _read(run / "pooled.json")
+    state = status["state"] if status.get("state") in STATES else "unfinished"
+    found = result.get("verdict") if state in ("done", "blocked") else state
+    effect = result.get("att_pp") or result.get("mean", {}).get("pp", {})
+    whole = found not in ("blocked", state) and None not in (effect.get(key) for key in ("mean", "lower90", "upper90"))
+    return {
+        "id": run.name, "path": quote(run.name), "files": status.get("files", ()), "notebook": status.get("notebook", ""),
+        "city": str(result.get("city") or status.get("parameters", {}).get("city", "")), "simulated": result.get("simulated"),
+        "state": state, "reason": status.get("reason", ""), "found": found if found in FOUND else "",
+        "effect": effect if whole else {}, "minimum_pp": result.get("minimum_pp") or 0.0, "grade": result.get("grade") or 0,
+        "when": datetime.fromisoformat(status["finished"]) if status.get("finished") else None,
+    }  # fmt: skip
+
+
+def _read(path: Path) -> dict:
+    """A run's own JSON; {} where there is none or it cannot be read: one spoilt run must not hide the others."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
