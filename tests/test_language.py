@@ -1,14 +1,22 @@
+import re
 import string
+from collections import Counter
 from pathlib import Path
 
+import nbformat
 import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from workbench import language
 from workbench.errors import ParameterError
+from workbench.paths import project_root
 
 PACKAGE = Path(language.__file__).parent
+# What a translation may not change: code, formulas, numbers, links and files, emphasis, headings and items of a list.
+KEPT = re.compile(
+    r"`[^`]+`|\$[^$]+\$|\d+(?:[.,]\d+)*|https?://\S+|\]\([^)]*\)|[\w/-]+\.(?:md|csv|toml|json)|\*+|^#+|^- ", re.MULTILINE
+)
 
 
 def marked():
@@ -20,9 +28,23 @@ def fields(text):
     return {name for _literal, name, *_rest in string.Formatter().parse(text) if name is not None}
 
 
-def translations(lang):
-    with (language.FOLDER / f"{lang}.po").open("rb") as file:
+def translations(lang, folder=language.FOLDER):
+    with (folder / f"{lang}.po").open("rb") as file:
         return read_po(file, locale=lang)
+
+
+def paragraphs():
+    """Every paragraph of the notebooks' text, as its catalogs key it, with the paragraph itself."""
+    books = [nbformat.read(path, as_version=4) for path in sorted((project_root() / "notebooks").glob("*.ipynb"))]
+    texts = [cell.source for book in books for cell in book.cells if cell.cell_type == "markdown"]
+    found = [text for source in texts for text, _lang in language.prose(source, "en")]
+    return {" ".join(text.split()): text for text in found}
+
+
+def kept(text):
+    """Of a span of code that is an equation in words only its signs are kept; a decimal comma is as good as a point."""
+    parts = (re.sub(r"[^=+×]", "", part) if " = " in part else part.replace(",", ".") for part in KEPT.findall(text))
+    return Counter(parts)
 
 
 @pytest.mark.parametrize("lang", [lang for lang in language.languages() if lang != "en"])
@@ -44,6 +66,33 @@ def test_no_translation_is_left_over_from_a_sentence_that_is_gone(lang):
     known = {message[0] if isinstance(message, tuple) else message for message in marked()}
     ours = {entry.id[0] if isinstance(entry.id, tuple) else entry.id for entry in translations(lang) if entry.id}
     assert ours <= known
+
+
+@pytest.mark.parametrize("lang", [lang for lang in language.languages() if lang != "en"])
+def test_every_paragraph_of_the_notebooks_is_translated_and_none_is_left_over(lang):
+    catalog, wanted = translations(lang, language.NOTEBOOKS), paragraphs()
+    done = {entry.id for entry in catalog if entry.id and entry.string and not entry.fuzzy}
+    assert not set(wanted) - done, "\n".join(["missing or fuzzy:", *sorted(set(wanted) - done)])
+    assert {entry.id for entry in catalog if entry.id} <= set(wanted)
+
+
+@pytest.mark.parametrize("lang", [lang for lang in language.languages() if lang != "en"])
+def test_a_translated_paragraph_keeps_code_numbers_links_and_layout(lang):
+    catalog = translations(lang, language.NOTEBOOKS)
+    pairs = {text: catalog.get(key).string for key, text in paragraphs().items()}
+    assert not [(kept(text) - kept(said), kept(said) - kept(text)) for text, said in pairs.items() if kept(text) != kept(said)]
+
+
+def test_text_wrapped_anew_is_still_translated_and_text_without_translation_stays_english():
+    known = max(paragraphs(), key=len)
+    wrapped, own = known.replace(" ", "\n", 3), "We added\nthis."
+    (first, lang), *rest = language.prose(f"{wrapped}\n\n \n{own}", "nl")
+    assert lang == "nl" and first not in (known, wrapped)
+    assert rest == [(own, "en")] and language.prose("", "nl") == []
+
+
+def test_catalogs_of_the_notebooks_are_no_languages_of_their_own():
+    assert language.languages() == ("en", "fr", "nl")
 
 
 def test_an_unknown_language_is_refused_with_the_nearest_one():

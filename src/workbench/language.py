@@ -1,7 +1,8 @@
 """Fixed sentences, numbers and dates in English, Dutch and French.
 
 English is the language of the source: code and templates mark a sentence with `_("...")` and the other languages are
-read from `languages/LL.po`. Nothing is compiled to disk, so a corrected sentence works at the next run.
+read from `languages/LL.po`, the text of notebooks from `languages/notebooks/LL.po`. Nothing is compiled to disk, so a
+corrected sentence works at the next run.
 """
 
 import datetime as dt
@@ -21,6 +22,7 @@ from workbench.errors import ParameterError, nearest
 
 SOURCE_LANGUAGE = "en"
 FOLDER = Path(__file__).parent / "languages"
+NOTEBOOKS = FOLDER / "notebooks"
 MINUS = "\N{MINUS SIGN}"
 N_ = str  # marks a text that is translated where it is used
 
@@ -31,17 +33,29 @@ def languages() -> tuple[str, ...]:
 
 
 @cache
-def translator(lang: str) -> gettext.NullTranslations:
+def translator(lang: str, folder: Path = FOLDER) -> gettext.NullTranslations:
     """Translations from English to `lang`; English itself is left as it is. ParameterError if unknown."""
     if lang not in (allowed := languages()):
         raise ParameterError(f"lang: '{lang}' is not one of {', '.join(allowed)}{nearest(lang, allowed)}")
-    if lang == SOURCE_LANGUAGE:
+    if lang == SOURCE_LANGUAGE or not (catalog := folder / f"{lang}.po").is_file():
         return gettext.NullTranslations()
     compiled = io.BytesIO()
-    with (FOLDER / f"{lang}.po").open("rb") as file:
+    with catalog.open("rb") as file:
         write_mo(compiled, read_po(file, locale=lang, abort_invalid=True))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
+
+
+def prose(source: str, lang: str) -> list[tuple[str, str]]:
+    """The paragraphs of a notebook's text, each with its language: `lang`, or English where there is no translation.
+
+    Blank lines part paragraphs; a catalog holds each on one line, so that a text may be wrapped anew.
+    """
+    said, made = translator(lang, NOTEBOOKS).gettext, []
+    for paragraph in filter(str.strip, re.split(r"\n\s*\n", source)):
+        key = " ".join(paragraph.split())
+        made.append((paragraph, SOURCE_LANGUAGE) if said(key) == key else (said(key), lang))
+    return made
 
 
 def number(value: float, lang: str, decimals: int = 1) -> str:

@@ -3,6 +3,7 @@
 import re
 from functools import partial
 from html import escape
+from itertools import groupby
 
 import nbformat
 import pandas as pd
@@ -13,7 +14,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
 from workbench import verdict
-from workbench.language import said, translator
+from workbench.language import NOTEBOOKS, prose, said, translator
 from workbench.paths import resolve
 from workbench.provenance import as_json, code_hash, versions, write_bytes, write_json, write_text
 from workbench.tables import TEMPLATE, stylesheet
@@ -120,10 +121,10 @@ def render(nb: nbformat.NotebookNode, *, lang: str, title: str) -> str:
         template_name=TEMPLATE.name,
         extra_template_basedirs=[str(TEMPLATE.parent)],
         template_file="index.html.j2",
-        filters={"clean": clean, "markdown_clean": _markdown},
+        filters={"clean": clean, "markdown_clean": partial(_markdown, lang=lang)},
     )
-    words = {"code": _("Code"), "english": _("The pages that follow explain the method, in English.")}
-    about = {"lang": lang, "title": title, "css": stylesheet(), "words": words, "demote": any(map(_page_one, nb.cells))}
+    title = translator(lang, NOTEBOOKS).gettext(f"# {title}").removeprefix("# ")
+    about = {"lang": lang, "title": title, "css": stylesheet(), "code": _("Code"), "demote": any(map(_page_one, nb.cells))}
     shown = nbformat.v4.new_notebook(cells=_arranged(nb.cells), metadata=nb.metadata)
     html, _resources = exporter.from_notebook_node(shown, resources=about)
     if bare := BARE_IMAGE.findall(html):
@@ -168,7 +169,14 @@ def _allowed(tag: str, name: str, value: str) -> bool:
     return name in PLAIN_ATTRIBUTES
 
 
-def _markdown(source: str, demote: bool) -> str:
-    """Markdown as clean HTML; below page 1, which has the page's only first-level heading, headings move down one."""
-    html = clean(re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(source)))
+def _markdown(source: str, demote: bool, *, lang: str) -> str:
+    """Markdown as clean HTML in `lang`; what has no translation is marked as English, so that it is read out as English.
+
+    Below page 1, which has the page's only first-level heading, headings move down one.
+    """
+    html = ""
+    for spoken, paragraphs in groupby(prose(source, lang), key=lambda pair: pair[1]):
+        part = markdown2html("\n\n".join(text for text, _lang in paragraphs))
+        html += part if spoken == lang else f'<div lang="{spoken}">{part}</div>'
+    html = clean(re.sub(r'<a class="anchor-link".*?</a>', "", html))
     return re.sub(r"(</?h)([1-5])\b", lambda m: f"{m[1]}{int(m[2]) + 1}", html) if demote else html
