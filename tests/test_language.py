@@ -15,7 +15,8 @@ from workbench.paths import project_root
 PACKAGE = Path(language.__file__).parent
 # What a translation may not change: code, formulas, numbers, links and files, emphasis, headings and items of a list.
 KEPT = re.compile(
-    r"`[^`]+`|\$[^$]+\$|\d+(?:[.,]\d+)*|https?://\S+|\]\([^)]*\)|[\w/-]+\.(?:md|csv|toml|json)|\*+|^#+|^- ", re.MULTILINE
+    r"`[^`]+`|\$[^$]+\$|\d+(?:[.,]\d+)*|https?://\S+|\]\([^)]*\)|[\w/-]+\.(?:md|csv|toml|json)|\*+|^#+|^- ",
+    re.MULTILINE,
 )
 
 
@@ -80,7 +81,9 @@ def test_every_paragraph_of_the_notebooks_is_translated_and_none_is_left_over(la
 def test_a_translated_paragraph_keeps_code_numbers_links_and_layout(lang):
     catalog = translations(lang, language.NOTEBOOKS)
     pairs = {text: catalog.get(key).string for key, text in paragraphs().items()}
-    assert not [(kept(text) - kept(said), kept(said) - kept(text)) for text, said in pairs.items() if kept(text) != kept(said)]
+    assert not [
+        (kept(text) - kept(said), kept(said) - kept(text)) for text, said in pairs.items() if kept(text) != kept(said)
+    ]
 
 
 def test_text_wrapped_anew_is_still_translated_and_text_without_translation_stays_english():

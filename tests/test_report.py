@@ -217,9 +217,13 @@ def test_the_page_has_its_language_and_title():
 
 def test_text_of_a_notebook_is_translated_title_included_and_what_is_not_is_marked_as_english():
     source = "# What did cities find together?\n\nOur own *first*\n\n    own = 1\n\n## The model"
-    found = re.search(r"<section class=.rest.>(.*?)<details", rendered("nl", title="What did cities find together?", source=source), re.S)
+    found = re.search(
+        r"<section class=.rest.>(.*?)<details",
+        rendered("nl", title="What did cities find together?", source=source),
+        re.DOTALL,
+    )
     assert re.findall(r"<(div lang=.en.|/div|h\d)[^>]*>", found[1])[:4] == ["h2", 'div lang="en"', "/div", "h3"]
-    own = re.search(r'<div lang="en">(.*?)</div>', found[1], re.S)[1]
+    own = re.search(r'<div lang="en">(.*?)</div>', found[1], re.DOTALL)[1]
     assert "Wat vonden steden samen?" in found[1] and "Het model" in found[1] and "Het model" not in own
     assert "<em>first</em>" in own and "own = 1" in own
     assert "<title>Wat vonden steden samen?</title>" in rendered("nl", title="What did cities find together?")

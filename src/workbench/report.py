@@ -124,7 +124,13 @@ def render(nb: nbformat.NotebookNode, *, lang: str, title: str) -> str:
         filters={"clean": clean, "markdown_clean": partial(_markdown, lang=lang)},
     )
     title = translator(lang, NOTEBOOKS).gettext(f"# {title}").removeprefix("# ")
-    about = {"lang": lang, "title": title, "css": stylesheet(), "code": _("Code"), "demote": any(map(_page_one, nb.cells))}
+    about = {
+        "lang": lang,
+        "title": title,
+        "css": stylesheet(),
+        "code": _("Code"),
+        "demote": any(map(_page_one, nb.cells)),
+    }
     shown = nbformat.v4.new_notebook(cells=_arranged(nb.cells), metadata=nb.metadata)
     html, _resources = exporter.from_notebook_node(shown, resources=about)
     if bare := BARE_IMAGE.findall(html):
