@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from written_by_hand import checks, panel, result, summary_of
 
 from workbench import page, verdict
-from workbench.language import translator
+from workbench.language import said, translator
 
 PANEL = panel()
 
@@ -260,7 +260,7 @@ def test_label_advice_and_grade_follow_the_verdict(evaluation, level):
     decided, status = made["verdict"], list(table["status"])
     assert verdict.label(decided, lang=lang) == _(decided)
     assert verdict.next_step(made, names={}, lang="en").startswith(ADVICE[decided])
-    told = page._grade_text(made, lang)
+    told = said("grade", lang, checks=made["checks"])
     failed, lower = "fail" in status, "fail" not in status and "not possible" in status
     assert (decided == "blocked") == failed
     assert made["grade"] == (1 if failed else level - lower)

@@ -7,7 +7,7 @@ feeling unsafe). Nothing rests on colour alone: lines differ in dash and width, 
 import base64
 import io
 from collections.abc import Callable
-from textwrap import wrap
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,40 +43,28 @@ def png(fig: Figure, *, dpi: int = DPI) -> bytes:
 
 def show(fig: Figure, alt: str, *, simulated: bool = False, lang: str = "en") -> None:
     """Display the figure in a notebook, its alt text in the output's metadata where the report looks for it."""
-    alt = _marked(fig, alt, simulated=simulated, lang=lang)
-    data = base64.b64encode(png(fig)).decode()
+    alt, data = _encoded(fig, alt, dpi=DPI, simulated=simulated, lang=lang)
     display({"image/png": data, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
 def image_tag(fig: Figure, alt: str, *, width: int | None = None, simulated: bool = False, lang: str = "en") -> Markup:
     """The figure as an `<img>` that holds its own data, sharp in print; `width` in screen pixels."""
-    alt = _marked(fig, alt, simulated=simulated, lang=lang)
-    data = base64.b64encode(png(fig, dpi=2 * DPI)).decode()
+    alt, data = _encoded(fig, alt, dpi=2 * DPI, simulated=simulated, lang=lang)
     size = Markup(' width="{}"').format(width) if width else ""
     return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(data, alt, size)
 
 
-def _marked(fig: Figure, alt: str, *, simulated: bool, lang: str) -> str:
-    """Say on the picture itself, and return in its alt text, that a city is simulated: pictures leave their report."""
-    if not simulated:
-        return alt
-    note = translator(lang).gettext("simulated")
-    if fig.get_figheight() > 1:  # a strip in a table has no room
-        fig.axes[0].text(1, 1, note, transform=fig.axes[0].transAxes, ha="right", va="bottom", color=GREY, size=9)
-    return f"{alt} ({note})"
+def _encoded(fig: Figure, alt: str, *, dpi: int, simulated: bool, lang: str) -> tuple[str, str]:
+    """Alt text and PNG; both say if the city is simulated, for pictures leave their report."""
+    if simulated:
+        note = translator(lang).gettext("simulated")
+        alt = f"{alt} ({note})"
+        if fig.get_figheight() > 1:  # a strip in a table has no room
+            fig.axes[0].text(1, 1, note, transform=fig.axes[0].transAxes, ha="right", va="bottom", color=GREY, size=9)
+    return alt, base64.b64encode(png(fig, dpi=dpi)).decode()
 
 
 # --- what pictures share ----------------------------------------------------------------------------------------------
-
-
-def with_points(text: str, row: dict, *, lang: str, level: str = "90") -> str:
-    """`text` with {mean}, {low} and {high} of the row and its interval in percentage points."""
-    keys = {"mean": "mean", "low": f"lower{level}", "high": f"upper{level}"}
-    return text.format(**{name: points(row[key], lang) for name, key in keys.items() if key in row})
-
-
-def estimate(row: dict, lang: str) -> str:
-    return with_points(translator(lang).gettext("{mean} points, 90 % interval {low} to {high}"), row, lang=lang)
 
 
 def signed(axis: Axis, lang: str) -> None:
@@ -93,24 +81,21 @@ def _zero_and_minimum(line: Callable, minimum_pp: float | None) -> None:
 
 def _interval(ax: Axes, at: float, row: dict, *, colour: str = BLUE, mark: str = "o", upright: bool = False) -> None:
     """Thin 90 %, thick 50 % and a mark at the mean, of these what the row has; at this height or, upright, this x."""
-
-    def draw(*values: float, **style: object) -> None:
-        xy = (values, [at] * len(values))
-        ax.plot(*(xy[::-1] if upright else xy), solid_capstyle="butt", **style)
-
-    if "lower90" in row:
-        draw(row["lower90"], row["upper90"], color=colour, lw=2, zorder=3)
-    if "lower50" in row:
-        draw(row["lower50"], row["upper50"], color=PALE_BLUE, lw=7, zorder=3)
-    if "mean" in row:
-        draw(row["mean"], color=colour, marker=mark, ms=8, mec="white", zorder=4)
+    looks = {
+        ("lower90", "upper90"): {"color": colour, "lw": 2, "zorder": 3},
+        ("lower50", "upper50"): {"color": PALE_BLUE, "lw": 7, "zorder": 3},
+        ("mean",): {"color": colour, "marker": mark, "ms": 8, "mec": "white", "zorder": 4},
+    }
+    for keys, look in looks.items():
+        if keys[0] in row:
+            xy = [row[key] for key in keys], [at] * len(keys)
+            ax.plot(*(xy[::-1] if upright else xy), solid_capstyle="butt", **look)
 
 
 def forest(
-    rows: pd.DataFrame, *, ax: Axes, labels: list, texts: list, full: list | None = None,
-    minimum_pp: float | None = None, lang: str,
-) -> str:  # fmt: skip
-    """An effect per row in pp, from the top down at the y ticks; label left, text right, in the alt text the `full` one.
+    rows: pd.DataFrame, *, ax: Axes, labels: list, texts: list | None = None, minimum_pp: float | None = None, lang: str
+) -> str:
+    """An effect per row in pp, from the top down at the y ticks; label left, right the text, else its numbers.
 
     `rows` has what `_interval` draws, and may have `group` (groups stand apart, each with its own mark) and `colour`.
     """
@@ -118,8 +103,10 @@ def forest(
     group = rows.get("group", pd.Series("", rows.index))
     marks = group.map(dict(zip(dict.fromkeys(group), "oosD" * len(rows), strict=False)))
     heights = -np.arange(len(rows)) - 0.7 * (group != group.shift()).cumsum().to_numpy()
+    records = rows.to_dict("records")
+    brief, full = (texts or [said("effect", lang, row=row, how=how) for row in records] for how in ("brief", "full"))
     _zero_and_minimum(ax.axvline, minimum_pp)
-    for y, row, mark, text in zip(heights, rows.to_dict("records"), marks, texts, strict=True):
+    for y, row, mark, text in zip(heights, records, marks, brief, strict=True):
         _interval(ax, y, row, colour=row.get("colour", BLUE), mark=mark)
         ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", size=11.5)
     ax.set_yticks(heights, labels)
@@ -128,9 +115,7 @@ def forest(
     ax.set_xlabel(_("change in residents feeling unsafe, percentage points"))
     signed(ax.xaxis, lang)
     sns.despine(ax=ax, left=True)
-    alt = (
-        "; ".join(f"{label} {text}".replace("\n", " ") for label, text in zip(labels, full or texts, strict=True)) + "."
-    )
+    alt = "; ".join(f"{label} {text}" for label, text in zip(labels, full, strict=True)).replace("\n", " ") + "."
     minimum = _("Smallest worthwhile effect: {minimum} points.")
     return f"{alt} {minimum.format(minimum=short(minimum_pp, lang))}" if minimum_pp else alt
 
@@ -160,8 +145,7 @@ def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> s
     `shares` has `group` treated|comparison, `wave`, `answer` (in the item's order, secure to insecure), `share` in
     percent; a wave that published fewer classes shows fewer. `names` gives the label of each, in that order.
     """
-    _ = translator(lang).gettext
-    groups = {"treated": _("project areas"), "comparison": _("comparison areas")}
+    groups = {group: said("way", lang, name=group) for group in ("treated", "comparison")}
     waves, known = list(dict.fromkeys(shares["wave"])), dict.fromkeys([*names, *shares["answer"]])
     wide = shares.pivot(index=["group", "wave"], columns="answer", values="share")
     wide = wide[[answer for answer in known if answer in wide]].rename(columns=names)
@@ -175,19 +159,15 @@ def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> s
         ink = "white" if np.dot(colour, (0.299, 0.587, 0.114)) < 0.55 else INK
         inside = [number(share, lang, 0) if share >= 7 else "" for share in height]
         ax.bar_label(bars, inside, label_type="center", size=10.5, color=ink)
-    alt = _("Answers by wave in percent.")
-    for (group, name), middle in zip(groups.items(), at.reshape(2, -1).mean(axis=1), strict=True):
+    for name, middle in zip(groups.values(), at.reshape(2, -1).mean(axis=1), strict=True):
         ax.text(middle, 104, name, ha="center", weight="bold")
-        rows = ((wave, row.dropna().items()) for wave, row in wide.loc[group].iterrows())
-        told = (f"{w} " + ", ".join(f"{answer} {number(share, lang, 0)} %" for answer, share in row) for w, row in rows)
-        alt += f" {name}: {'; '.join(told)}."
     last = wide.loc["comparison"]
     middles = (last.cumsum(axis=1) - last / 2).ffill().iloc[-1].fillna(0)  # where an answer was last given
     direct_labels(ax, at[-1] + 0.9, middles, list(wide), [INK] * len(colours), gap=8, keys=colours)
     ax.set(ylim=(0, 112), xlim=(-0.6, at[-1] + 2.6), yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
     ax.set_xticks(at, waves * 2)
     sns.despine(ax=ax, left=True)
-    return alt
+    return said("answers", lang, groups={name: wide.loc[group].T.to_dict() for group, name in groups.items()})
 
 
 def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
@@ -220,13 +200,8 @@ def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
     ax.yaxis.set_major_formatter(lambda value, _position: f"{short(value, lang)} %")
     ax.set_xticks(treated["year"], treated["wave"].astype(str))
     ax.set_xlim(right=last["year"] + 0.38 * span)
-    alt = _("Share of residents who feel unsafe, {first} to {last}.")
-    alt = alt.format(first=treated["wave"].iloc[0], last=last["wave"]) + " " + course(trends, lang=lang)
-    if len(without):
-        mean, low, high = (number(without[key].iloc[-1], lang) for key in ("mean", "lower90", "upper90"))
-        text = _("Without the projects {e} percent is expected in {last} (90 % interval {low} to {high}).")
-        alt += " " + text.format(e=mean, last=last["wave"], low=low, high=high)
-    return alt
+    expected = without.iloc[-1] if len(without) else None
+    return said("trends", lang, waves=treated["wave"].tolist(), went=course(trends, lang=lang), without=expected)
 
 
 def course(trends: pd.DataFrame, *, lang: str) -> str:
@@ -246,11 +221,8 @@ def plot_effects(
     kept = "scale == 'pp' & estimand in ['att', 'att_by_project']"
     rows, before = (frame.query(kept).fillna({"project": ""}) for frame in (effects, prior))
     rows = rows.iloc[1:] if len(rows) == 2 else rows  # of one project the whole says nothing more
-    labels = ["\n".join(wrap(names.get(p, p), 28)) if p else _("all projects") for p in rows["project"]]
-    told = rows.to_dict("records")
-    texts = [with_points(_("{mean} ({low} to {high})"), row, lang=lang) for row in told]
-    full = [estimate(row, lang) for row in told]
-    alt = forest(rows, ax=ax, labels=labels, texts=texts, full=full, minimum_pp=minimum_pp, lang=lang)
+    labels = [fill(names.get(p, p), 28) if p else _("all projects") for p in rows["project"]]
+    alt = forest(rows, ax=ax, labels=labels, minimum_pp=minimum_pp, lang=lang)
     band = before.set_index("project").reindex(rows["project"])
     ax.barh(ax.get_yticks(), band["upper90"] - band["lower90"], 0.62, left=band["lower90"], color=PALE_GREY, zorder=1)
     return _("Effect per project.") + " " + alt
@@ -274,7 +246,7 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
         x, (mark, colour) = row["event_time"], ("o", BLUE) if row["event_time"] >= 0 else ("s", GREY)
         _interval(ax, x, row, colour=colour, mark=mark, upright=True)
         ax.annotate(points(row["mean"], lang), (x, row["mean"]), (14, 0), **beside)
-        told.append(f"{x}: {estimate(row, lang)}")
+        told.append(f"{x}: {said('effect', lang, row=row)}")
     ax.set_xticks(rows["event_time"])
     ax.set_xlim(rows["event_time"].min() - 0.6, rows["event_time"].max() + 0.8)
     ax.set(xlabel=_("waves since the start"), ylabel=_("percentage points"))
@@ -307,4 +279,4 @@ def plot_strip(row: dict, *, ax: Axes, minimum_pp: float, limit: float, lang: st
     ax.plot(row["mean"], 0, "o", color=BLUE, ms=9, zorder=4)
     ax.set(xlim=(-limit, limit), ylim=(-1.1, 1.1))
     ax.axis("off")
-    return estimate(row, lang)
+    return said("effect", lang, row=row)

@@ -3,7 +3,7 @@
 Each `plot_` draws on an `ax` and returns its alt text, made from the numbers it drew; colours as in `figures`.
 """
 
-from textwrap import wrap
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from workbench import collective, figures, tables
 from workbench.figures import BLUE, GREY, INK, ORANGE, RULE
-from workbench.language import euro, number, percent, short, translator
+from workbench.language import euro, number, said, translator
 
 
 def plot_worth(chances: pd.DataFrame, value: pd.DataFrame, *, ax: Axes, worth_eur: float | None, lang: str) -> str:
@@ -21,7 +21,7 @@ def plot_worth(chances: pd.DataFrame, value: pd.DataFrame, *, ax: Axes, worth_eu
     Frames of `money.chances` and `money.value`. The dot: its price if the effect were just the smallest worthwhile one.
     """
     _ = translator(lang).gettext
-    most, said, styles = chances.index[-1], [], ("-", "--", "-.", ":")
+    most, told, styles = chances.index[-1], [], ("-", "--", "-.", ":")
     colours = [(BLUE, ORANGE, INK, GREY)[k % 4] for k in range(chances.shape[1])]
     ax.axhline(50, color=figures.RULE, lw=0.8, zorder=0)
     for k, (project, chance) in enumerate(chances.items()):
@@ -29,29 +29,18 @@ def plot_worth(chances: pd.DataFrame, value: pd.DataFrame, *, ax: Axes, worth_eu
         here = np.interp(price, chances.index, chance)
         ax.plot(chances.index, 100 * chance, color=colours[k], lw=2.4, ls=styles[k // 2 % 4])
         ax.plot(price, 100 * here, "o", color=colours[k], ms=9, mec="white", zorder=4)
-        said.append(f"{value['name'][project]} {percent(here, lang)} ({euro(price, lang)})")
+        told.append((value["name"][project], here, euro(price, lang)))
     if worth_eur and worth_eur <= most:
         ax.axvline(worth_eur, color=INK, lw=1, ls=(0, (4, 3)), zorder=1)
         ax.text(worth_eur, 101, euro(worth_eur, lang), ha="center", va="bottom")
-    names = ["\n".join(wrap(value["name"][project], 24)) for project in chances]
+    names = [fill(value["name"][project], 24) for project in chances]
     gap = 12 if any("\n" in name for name in names) else 6
     figures.direct_labels(ax, 1.02 * most, (100 * chances.iloc[-1]).tolist(), names, colours, gap=gap)
     ax.set(xlim=(0, most), ylim=(0, 100), yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
     ax.set_xlabel(_("what the city would pay per resident who no longer feels unsafe, in euro"))
     ax.set_ylabel(_("chance that it is worth it"))
     ax.xaxis.set_major_formatter(lambda x, _position: number(x, lang, 0))
-    text = _(
-        "Chance that a project is worth it, by what the city would pay per resident who no longer feels unsafe: {said}."
-    )
-    return text.format(said="; ".join(said))
-
-
-def rated(row: dict, *, lang: str) -> str:
-    """A row of `collective.profile` in short: its mean, with a star where scored after outcomes; or that nobody knows."""
-    _ = translator(lang).gettext
-    if not row["ratings"]:
-        return _("don’t know") if row["dont_know"] else _("not rated")
-    return short(row["mean"], lang) + "*" * (row["late"] > 0)
+    return said("worth", lang, projects=told)
 
 
 def plot_profile(profile: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
@@ -61,29 +50,26 @@ def plot_profile(profile: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> 
     """
     _ = translator(lang).gettext
     heads = collective.rubric(lang).drop_duplicates("condition").set_index("condition")["name"]
-    projects, texts = list(dict.fromkeys(profile["project"])), []
+    projects = list(dict.fromkeys(profile["project"]))
     ax.figure.set_size_inches(10, 0.6 * len(projects) + 1.7)
     for row in profile.to_dict("records"):
         x, y = 5.6 * heads.index.get_loc(row["condition"]), -projects.index(row["project"])
         colour, mark = (ORANGE, "D") if row["weakest"] else (BLUE, "o") if row["ratings"] else (GREY, "")
-        value = rated(row, lang=lang)
-        texts.append(value + f" ({_('weakest link')})" * row["weakest"])
         ax.plot(np.arange(x, x + 5), [y] * 5, "|-", color=RULE, lw=1, zorder=1)
         ax.plot([x + row["lowest"], x + row["highest"]], [y, y], color=colour, lw=7, alpha=0.3, solid_capstyle="round")
         ax.plot(x + row["mean"], y, mark, color=colour, ms=9, mec="white", zorder=3)
         place = x + (row["mean"] if row["ratings"] else 2)
-        ax.text(place, y + 0.17, value, color=colour, ha="center")
+        ax.text(place, y + 0.17, said("rated", lang, row=row), color=colour, ha="center")
     for k, head in enumerate(heads):
-        ax.text(5.6 * k + 2, 0.75, "\n".join(wrap(head, 14)), ha="center", va="bottom", weight="bold")
-    ax.set_yticks(-np.arange(len(projects)), ["\n".join(wrap(names[project], 22)) for project in projects])
+        ax.text(5.6 * k + 2, 0.75, fill(head, 14), ha="center", va="bottom", weight="bold")
+    ax.set_yticks(-np.arange(len(projects)), [fill(names[project], 22) for project in projects])
     ax.set_xticks([5.6 * k + x for k in range(5) for x in (0, 4)], ["0", "4"] * 5)
     ax.tick_params(axis="y", labelcolor=INK)
     ax.set(ylim=(0.4 - len(projects), 2.2), xlim=(-0.4, 26.8))
     ax.set_xlabel(_("band: lowest to highest rating; diamond: weakest link; *: scored after outcomes were in"))
     sns.despine(ax=ax, left=True, bottom=True)
-    said = (profile["condition"].map(heads) + " " + texts).groupby(profile["project"], sort=False).agg(", ".join)
-    told = "; ".join(f"{names[project]}: {text}" for project, text in said.items())
-    return _("Mean score of each condition from 0 to 4. {told}.").format(told=told)
+    by = profile.assign(head=profile["condition"].map(heads)).groupby("project", sort=False)
+    return said("profile", lang, projects=[(names[project], rows.to_dict("records")) for project, rows in by])
 
 
 def plot_forest(rows: pd.DataFrame, *, ax: Axes, lang: str) -> str:
@@ -91,12 +77,10 @@ def plot_forest(rows: pd.DataFrame, *, ax: Axes, lang: str) -> str:
 
     `rows` as of `pooling.forest`. The more a card leaves open, the further pooling draws it to the others.
     """
-    _, words = translator(lang).gettext, tables.forest(rows, lang=lang)
-    labels = ["\n".join(wrap(label, 34)) for label in words.iloc[:, 0]]
-    full = [figures.estimate(row, lang) for row in rows.to_dict("records")]
+    labels = [fill(label, 34) for label in tables.forest(rows, lang=lang).iloc[:, 0]]
     pooled = rows[["mean", "lower90", "upper90"]].assign(group=rows["kind"] == "project")
     ax.figure.set_size_inches(9, 0.5 * len(rows) + 1.6)
-    alt = figures.forest(pooled, ax=ax, labels=labels, texts=words.iloc[:, 2], full=full, lang=lang)
+    alt = figures.forest(pooled, ax=ax, labels=labels, lang=lang)
     ax.hlines(ax.get_yticks() + 0.3, rows["own_lower90"], rows["own_upper90"], color=GREY, lw=1.5)
     ax.plot(rows["own"], ax.get_yticks() + 0.3, "o", color="white", mec=GREY, ms=7, zorder=3)
-    return _("Effects of projects in several cities, pooled. {said}").format(said=alt)
+    return translator(lang).gettext("Effects of projects in several cities, pooled. {said}").format(said=alt)

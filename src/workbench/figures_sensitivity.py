@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from workbench import figures, tables
 from workbench.figures import BLUE, INK, ORANGE, PALE_GREY
-from workbench.language import number, percent, points, said, translator
+from workbench.language import said, translator
 
 
 def show(frame: pd.DataFrame | None, plot, *, panel, title: str, lang: str) -> None:
@@ -50,9 +50,7 @@ def plot_lots(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) ->
     ax.text(actual, 1, _("actual"), transform=ax.get_xaxis_transform(), ha="center", va="bottom", color=BLUE)
     ax.set(xlabel=_("effect over its error"), ylabel=_("choices of areas"))
     figures.signed(ax.xaxis, lang)
-    text = _("Effect over its error, {n} choices of areas: {share} at least as far from 0 as the actual one ({ratio}).")
-    share = percent(frame["as_large"].mean(), lang)
-    return text.format(n=number(len(frame), lang, 0), share=share, ratio=points(actual, lang))
+    return said("lots", lang, n=len(frame), share=frame["as_large"].mean(), ratio=actual)
 
 
 def plot_forest(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:

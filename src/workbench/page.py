@@ -1,7 +1,7 @@
 """Page 1, for the council: verdict, 100 residents, what would have happened, project by project, can we rely on it."""
 
 import math
-from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -12,8 +12,10 @@ from markupsafe import Markup
 
 from workbench import figures, registration, setting, tables, verdict
 from workbench.items import ITEMS
-from workbench.language import month, number, points, said, translator
+from workbench.language import month, number, points, said
 from workbench.panel import answers_told
+
+ENDS = ("lower90", "upper90")
 
 
 def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> HTML:
@@ -23,9 +25,12 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
     """
     shown = {}
     if result["verdict"] != "blocked":
-        shown["residents"] = _residents(result, window_share(panel, trends), panel, lang)
-        shown["trends"] = _trends(result, trends, panel, lang)
-        shown["projects"] = _project_rows(result, panel, lang)
+        picture, share = partial(_picture, simulated=result["simulated"], lang=lang), window_share(panel, trends)
+        unsafe, fewer, more = _changed(result, share)
+        drawn = picture(figures.plot_residents, unsafe, fewer=fewer, more=more, size=(3, 3), width=270)
+        shown["residents"] = {"picture": drawn, "caption": _residents_caption(result, share, panel, lang)}
+        shown["trends"] = _trends(trends, panel, picture, lang)
+        shown["projects"] = _project_rows(result, panel, picture, lang)
     return tables.filled(
         "page_one.html.j2",
         lang=lang,
@@ -37,13 +42,22 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
         question=_question(panel, lang),
         unsafe=tables.categories(panel, lang=lang)[int(panel.attrs["unsafe_index"]) :],
         odds=verdict.odds(result, lang=lang),
-        grade_text=_grade_text(result, lang),
+        grade_text=said("grade", lang, checks=result["checks"]),
         next_step=verdict.next_step(result, names=project_names(panel), lang=lang),
         registered=registration.sentence(result.get("registration", {}), lang=lang),
         label=partial(verdict.label, lang=lang),
         number=lambda value, decimals: "?" if value is None else number(value, lang, decimals),
         **shown,
     )
+
+
+def _picture(
+    plot: Callable, *data: object, size: tuple, width: int | None = None, simulated: bool, lang: str, **options
+):
+    """What `plot` draws of the data on axes of this size in inches, as an `<img>`."""
+    fig, ax = plt.subplots(figsize=size)
+    alt = plot(*data, ax=ax, lang=lang, **options)
+    return figures.image_tag(fig, alt, width=width, simulated=simulated, lang=lang)
 
 
 def _question(panel: xr.Dataset, lang: str) -> str:
@@ -69,14 +83,6 @@ def _changed(result: dict, share: float) -> tuple[int, int, int]:
     return unsafe, min(size, 100 - unsafe) if falls else 0, 0 if falls else min(size, unsafe)
 
 
-def _residents(result: dict, share: float, panel: xr.Dataset, lang: str) -> dict:
-    unsafe, fewer, more = _changed(result, share)
-    fig, ax = plt.subplots(figsize=(3, 3))
-    alt = figures.plot_residents(unsafe, ax=ax, fewer=fewer, more=more, lang=lang)
-    picture = figures.image_tag(fig, alt, width=270, simulated=result["simulated"], lang=lang)
-    return {"picture": picture, "caption": _residents_caption(result, share, panel, lang)}
-
-
 def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str) -> Markup:
     """Counts as the picture draws them; numbers in the picture's colours."""
     (unsafe, fewer, more), told = _changed(result, share), verdict.residents_told(result)
@@ -86,14 +92,12 @@ def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str)
     return text + " " + said("part", lang, att=result["att_pp"], told=told, drawn=fewer + more, waves=waves)
 
 
-def _trends(result: dict, trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> dict:
+def _trends(trends: pd.DataFrame, panel: xr.Dataset, picture: Callable, lang: str) -> dict:
     """The picture, and what its caption says: `bare` are waves without a published share, `moved` that areas came or went."""
-    fig, ax = plt.subplots(figsize=(6.6, 3.5))
-    alt = figures.plot_trends(trends, ax=ax, lang=lang)
     seen = set(trends[trends["series"] == "observed"].dropna(subset="mean")["wave"])
     asked = panel["respondents"] > 0
     return {
-        "picture": figures.image_tag(fig, alt, simulated=result["simulated"], lang=lang),
+        "picture": picture(figures.plot_trends, trends, size=(6.6, 3.5)),
         "course": figures.course(trends, lang=lang),
         "bare": [wave for wave in dict.fromkeys(trends["wave"]) if wave not in seen],
         "moved": bool((asked != asked.any("wave")).any()),
@@ -105,28 +109,18 @@ def project_names(panel: xr.Dataset) -> dict[str, str]:
     return dict(zip(panel["project"].to_numpy().astype(str), panel["project_name"].to_numpy().astype(str), strict=True))
 
 
-def _project_rows(result: dict, panel: xr.Dataset, lang: str) -> list[dict]:
-    text = translator(lang).gettext("{low} to {high}")
+def _project_rows(result: dict, panel: xr.Dataset, picture: Callable, lang: str) -> list[dict]:
     names, minimum = project_names(panel), result["minimum_pp"]
-    bounds = [abs(row[key]) for row in result["by_project"].values() for key in ("lower90", "upper90")]
-    rows = []
-    for project, row in result["by_project"].items():
-        fig, ax = plt.subplots(figsize=(3.6, 0.32))
-        alt = figures.plot_strip(row, ax=ax, minimum_pp=minimum, limit=1.05 * max([*bounds, 1.5 * minimum]), lang=lang)
-        made = {"name": names.get(project, project), "since": _since(panel, project, lang)}
-        made["strip"] = figures.image_tag(fig, alt, simulated=result["simulated"], lang=lang)
-        made |= {"points": points(row["mean"], lang), "interval": figures.with_points(text, row, lang=lang)}
-        rows.append(row | made)
-    return rows
-
-
-def _since(panel: xr.Dataset, project: str, lang: str) -> str:
-    areas = int((panel["exposure"].sel(project=project) > 0).any("wave").sum())
-    text = translator(lang).ngettext("{areas} area, since {month}", "{areas} areas, since {month}", areas)
-    start = pd.Timestamp(str(panel["project_start"].sel(project=project).item()))
-    return text.format(areas=areas, month=month(start, lang))
-
-
-def _grade_text(result: dict, lang: str) -> str:
-    found = [check["message"] for check in result["checks"] if check["name"] == "design grade"]
-    return said("grade", lang, found=found, n=Counter(check["status"] for check in result["checks"]))
+    limit = 1.05 * max([1.5 * minimum, *(abs(row[end]) for row in result["by_project"].values() for end in ENDS)])
+    return [
+        row
+        | {
+            "name": names.get(project, project),
+            "areas": int((panel["exposure"].sel(project=project) > 0).any("wave").sum()),
+            "start": month(pd.Timestamp(str(panel["project_start"].sel(project=project).item())), lang),
+            "strip": picture(figures.plot_strip, row, minimum_pp=minimum, limit=limit, size=(3.6, 0.32)),
+            "points": points(row["mean"], lang),
+            "interval": said("effect", lang, row=row, how="interval"),
+        }
+        for project, row in result["by_project"].items()
+    ]

@@ -8,7 +8,6 @@ import xarray as xr
 from IPython.display import HTML
 
 from workbench import collective
-from workbench.figures_evidence import rated
 from workbench.items import ITEMS
 from workbench.language import month, number, said, short, translator
 from workbench.tables import categories, frame, parameters, ranges
@@ -130,7 +129,7 @@ def scores(profile: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     _ = translator(lang).gettext
     heads = collective.rubric(lang).drop_duplicates("condition").set_index("condition")["name"]
     ends = profile[["lowest", "highest"]].fillna(0).astype(int).astype(str).agg(" – ".join, axis=1)
-    cells = pd.Series([rated(row, lang=lang) for row in profile.to_dict("records")], profile.index)
+    cells = pd.Series([said("rated", lang, row=row) for row in profile.to_dict("records")], profile.index)
     made = profile.assign(cell=cells + (" (" + ends + ")").where(profile["ratings"] > 1, ""))
     wide = made.pivot(index="project", columns="condition", values="cell").loc[profile["project"].unique(), heads.index]
     weakest = profile[profile["weakest"]].groupby("project")["condition"].agg(lambda each: ", ".join(heads[each]))
@@ -147,7 +146,7 @@ def rating(table: pd.DataFrame, profile: pd.DataFrame, *, lang: str) -> str:
 def gaps(found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """What `collective.gaps` found: how unsafe residents feel now, and whether an effect is visible."""
     _ = translator(lang).gettext
-    effects = zip(map(_, found["verdict"]), ranges(found, lang, text="{mean} ({low} to {high})"), strict=True)
+    effects = zip(map(_, found["verdict"]), ranges(found, lang, how="brief"), strict=True)
     made = {"project": found["project"].map(names), "effect": [": ".join(both) for both in effects]}
     made["gap"] = np.where(found["gap"], _("yes"), _("no"))
     return frame(found.assign(**made), "project unsafe held_against effect gap", lang=lang)

@@ -9,7 +9,6 @@ import xarray as xr
 from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader
 
-from workbench.figures import with_points
 from workbench.items import ITEMS
 from workbench.language import MINUS, euro, month, number, percent, points, said, short, translator
 from workbench.panel import answers_told
@@ -29,7 +28,7 @@ FORMS = {name: form for form, names in {
     percent: "p_fall p_fall_minimum p_rise p_worth",
     share: "base unsafe held_against treated_observed treated_modelled treated_without comparison_observed comparison_modelled",
     partial(number, decimals=0): "cost_eur concerned residents reached treated others assumed_treated assumed_others worth answers",
-    partial(number, decimals=2): "cost_each",
+    partial(number, decimals=2): "cost_each logit",
     number: "part",
     short: "event_time projects grade score",
     euro: "at_minimum net_benefit evpi evsi",
@@ -115,13 +114,10 @@ def estimates(rows: pd.DataFrame, what: str, *, lang: str) -> pd.DataFrame:
     return frame(rows, f"{what} mean interval50 interval90 p_fall p_fall_minimum p_rise ratio", lang=lang)
 
 
-def ranges(rows: pd.DataFrame, lang: str, *, level: str = "90", text: str = "{low} to {high}") -> list[str]:
-    """The interval of each row in points, `−5.6 to +0.2`, or a marked `text` with {mean}, {low} and {high}."""
-    text = translator(lang).gettext(text)
-    return [
-        "" if pd.isna(row[f"lower{level}"]) else with_points(text, row, lang=lang, level=level)
-        for row in rows.to_dict("records")
-    ]
+def ranges(rows: pd.DataFrame, lang: str, *, level: str = "90", how: str = "interval") -> list[str]:
+    """The interval of each row in points, `−5.6 to +0.2`; with `how` "brief" its mean, and the interval in brackets."""
+    tell = lambda row: "" if pd.isna(row[f"lower{level}"]) else said("effect", lang, row=row, how=how, level=level)
+    return [tell(row) for row in rows.to_dict("records")]
 
 
 def effects(rows: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.DataFrame:
@@ -179,14 +175,12 @@ def trends(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
 
 def answers(shares: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """Observed answers by group and wave in percent; `names` gives the label of each answer."""
-    _ = translator(lang).gettext
     wide = shares.pivot(index=["group", "wave"], columns="answer", values="share")
     wide = wide.reindex(shares.set_index(["group", "wave"]).index.unique())
     text = wide.map(lambda value: "" if pd.isna(value) else share(value, lang)).reset_index()
-    text["group"] = text["group"].map({"treated": _("project areas"), "comparison": _("comparison areas")})
-    return frame(text, "group wave", lang=lang).join(
-        text[[name for name in names if name in text]].rename(columns=names)
-    )
+    text["group"] = [said("way", lang, name=group) for group in text["group"]]
+    shown = text[[name for name in names if name in text]].rename(columns=names)
+    return frame(text, "group wave", lang=lang).join(shown)
 
 
 def parameters(values: dict, *, lang: str) -> pd.DataFrame:
@@ -197,9 +191,8 @@ def parameters(values: dict, *, lang: str) -> pd.DataFrame:
 
 def forest(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """Each project's own estimate and the pooled one in pp, then the mean and a next city; `rows` of `pooling.forest`."""
-    text = "{mean} ({low} to {high})"
     own = rows[["own", "own_lower90", "own_upper90"]].set_axis(["mean", "lower90", "upper90"], axis=1)
-    made = {"own": ranges(own, lang, text=text), "pooled": ranges(rows, lang, text=text)}
+    made = {"own": ranges(own, lang, how="brief"), "pooled": ranges(rows, lang, how="brief")}
     made["project"] = rows["label"].fillna(rows["kind"].map(lambda kind: said("way", lang, name=kind)))
     return frame(rows.assign(**made), "project own pooled p_fall", lang=lang)
 
@@ -214,12 +207,12 @@ def at_base(effects: pd.DataFrame, pool: xr.Dataset, *, lang: str) -> pd.DataFra
 def refits(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """The pooled mean (logit) under each prior, without each city, and kinds of project; `rows` of `pooling.refits`."""
     _, two = translator(lang).gettext, partial(number, lang=lang, decimals=2)
-    words = {"without": _("without {name}"), "project": _("{name}, against the mean")}
-    name = lambda kind, name: words[kind].format(name=name) if kind in words else said("way", lang, name=name)
-    refit = [name(*pair) for pair in zip(rows["kind"], rows["name"], strict=True)]
-    told = [[two(value) for value in row] for row in rows[["mean", "lower90", "upper90"]].values]
-    ends = [_("{low} to {high}").format(low=low, high=high) for _mean, low, high in told]
-    made = {"refit": refit, "logit": [mean for mean, *_ends in told], "interval90": ends}
+    ends = rows[["lower90", "upper90"]].map(two).agg(list, axis=1)
+    made = {"refit": [said("refit", lang, kind=kind, name=name) for kind, name in rows[["kind", "name"]].values]}
+    made |= {
+        "logit": rows["mean"],
+        "interval90": [_("{low} to {high}").format(low=low, high=high) for low, high in ends],
+    }
     return frame(rows.assign(**made), "refit logit interval90", lang=lang)
 
 
