@@ -1,10 +1,13 @@
 """Hashes that move when, and only when, something that counts moves; files that are whole or absent."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from workbench import provenance
@@ -104,3 +107,15 @@ def test_a_seal_is_the_sha256_of_canonical_json_and_breaks_when_anything_changes
 
 def test_an_odd_file_has_a_broken_seal_and_stops_nothing():
     assert not provenance.sealed(json.loads('{"a": NaN, "b": "\\ud800", "sha256": 3}'))
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_quoted_and_numbers_stay_numbers(tmp_path):
+    texts = ["=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1", "\tx", "\rx", "a=b", "", None]
+    frame = pd.DataFrame({"text": texts, "mixed": [-1.5, "=1", 2, None, "b", "-", 0, 1, 2], "number": -1.5})
+    kept = frame.copy(deep=True)
+    text = provenance.write_csv(tmp_path / "t.csv", frame).read_bytes().decode()
+    rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
+    assert [row[0] for row in rows] == [*(f"'{one}" for one in texts[:6]), "a=b", "", ""]
+    assert [row[1] for row in rows] == ["-1.5", "'=1", "2", "", "b", "'-", "0", "1", "2"]
+    assert {row[2] for row in rows} == {"-1.5"}
+    pd.testing.assert_frame_equal(frame, kept)

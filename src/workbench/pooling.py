@@ -192,7 +192,7 @@ def forest(pool, effects) -> pd.DataFrame:
 def save(out, *, result, effects) -> None:
     """Write effects.csv and pooled.json into `out`, each whole or not at all; an empty `out` writes nothing."""
     if out:
-        provenance.write_text(resolve(out) / "effects.csv", effects.to_csv(index=False))
+        provenance.write_csv(resolve(out) / "effects.csv", effects)
         provenance.write_json(resolve(out) / "pooled.json", result)
 
 

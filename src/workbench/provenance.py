@@ -14,6 +14,7 @@ import workbench
 from workbench import paths
 
 PACKAGES = ("pymc", "arviz", "nutpie", "jax", "numpy", "pandas")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 CODE_SUFFIXES = {".py", ".po", ".toml", ".j2", ".json", ".css", ".html", ".svg"}
 
 
@@ -82,6 +83,16 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write UTF-8 text atomically, line ends as given."""
     return write_bytes(path, text.encode("utf-8"))
+
+
+def write_csv(path: str | os.PathLike[str], frame: Any) -> Path:
+    """Write a pandas table atomically as CSV without its index.
+
+    A spreadsheet would run a text that begins like a formula: it gets an apostrophe in front. Numbers stay numbers.
+    """
+    texts = frame.select_dtypes(exclude=["number", "bool", "datetime"])
+    inert = texts.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value)
+    return write_text(path, frame.assign(**inert).to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%d"))
 
 
 def write_json(path: str | os.PathLike[str], content: object) -> Path:

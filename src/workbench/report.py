@@ -16,7 +16,7 @@ from nbconvert.filters import markdown2html
 from workbench import verdict
 from workbench.language import NOTEBOOKS, prose, said, translator
 from workbench.paths import resolve
-from workbench.provenance import as_json, code_hash, versions, write_bytes, write_json, write_text
+from workbench.provenance import as_json, code_hash, versions, write_bytes, write_csv, write_json
 from workbench.tables import TEMPLATE, stylesheet
 
 SUMMARY = ("mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_fall_minimum", "p_rise")
@@ -83,7 +83,7 @@ def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, resu
         for node in idata.subtree
     }
     write_bytes(folder / "posterior.nc", bytes(idata.to_netcdf(engine="h5netcdf", encoding=encoding)))
-    write_text(folder / "effects.csv", effects.to_csv(index=False))
+    write_csv(folder / "effects.csv", effects)
     only = lambda row, *names: {name: row.get(name) for name in names}
     rows = {p: only(row, *SUMMARY, "verdict", "cost_per_resident_eur") for p, row in result["by_project"].items()}
     short = {
