@@ -22,9 +22,10 @@ TOTALS_DIFFER = 0.05
 def check(tables: Tables, sheets: Sheets) -> None:
     """Add every fault and notice of the tables that are there."""
     check_names(tables, sheets)
-    for table, check_table in CHECKS.items():
-        if table in tables:
-            check_table(tables, sheets)
+    checks = {"areas": check_areas, "waves": check_waves, "respondents": check_respondents, "shares": check_shares}
+    checks |= {"population": check_population, "projects": check_projects}
+    for table in [table for table in checks if table in tables]:
+        checks[table](tables, sheets)
 
 
 def check_names(tables: Tables, sheets: Sheets) -> None:
@@ -55,8 +56,8 @@ def check_waves(tables: Tables, sheets: Sheets) -> None:
     dated = waves.dropna(subset=["start", "end"]).sort_values("start")
     inverted = dated["end"] < dated["start"]
     sheet.refuse(dated["end"][inverted], "a date on or after start")
-    overlap = (dated["start"] <= dated["end"].cummax().shift()) & ~inverted
-    sheet.refuse(dated["start"][overlap], "a date after the wave before has ended")
+    overlapping = (dated["start"] <= dated["end"].cummax().shift()) & ~inverted
+    sheet.refuse(dated["start"][overlapping], "a date after the wave before has ended")
     names = waves["wave"].dropna()
     for table in {"respondents", "shares"} & set(tables):
         answers = tables[table].set_index("wave").filter([*ITEMS, "share"])
@@ -72,10 +73,8 @@ def check_respondents(tables: Tables, sheets: Sheets) -> None:
     if not items:
         own = [name for name in sheet.frame.columns if name not in rows.columns]
         hint = next((found for name in own if (found := nearest(name, ITEMS))), "")
-        sheet.faults.say(
-            f"{sheet.file}, line 1: no column holds a survey item{hint}; allowed: {', '.join(ITEMS)}, or map "
-            "one of your columns under [respondents.columns]"
-        )
+        allowed = f"{', '.join(ITEMS)}, or map one of your columns under [respondents.columns]"
+        sheet.faults.say(f"{sheet.file}, line 1: no column holds a survey item{hint}; allowed: {allowed}")
     for name in items:
         if rows[name].nunique() <= 1:
             given = rows[name].dropna()
@@ -83,10 +82,8 @@ def check_respondents(tables: Tables, sheets: Sheets) -> None:
         item, codes, text = ITEMS[name], sheet.codes.get(name, {}), sheet.frame[name]
         off = text.isin([*item.off_scale, *(code for code, label in codes.items() if label in item.off_scale)])
         if off.any():
-            share, what = 100 * off.sum() / text.notna().sum(), ", ".join(item.off_scale)
-            sheet.faults.notices.append(
-                f"{name}: {share:.1f} % answered {what}: off the scale and left out, though not missing at random"
-            )
+            told = f"{name}: {100 * off.sum() / text.notna().sum():.1f} % answered {', '.join(item.off_scale)}"
+            sheet.faults.notices.append(f"{told}: off the scale and left out, though not missing at random")
 
 
 def check_shares(tables: Tables, sheets: Sheets) -> None:
@@ -134,18 +131,16 @@ def check_population(tables: Tables, sheets: Sheets) -> None:
             absent = cells[name].notna() & ~cells[name].isin(rows[name].unique())
             if absent.any():
                 share = 100 * cells.loc[absent, "population"].sum() / cells["population"].sum()
-                notices.append(
-                    f"{sheet.file}: {share:.1f} % of residents have a {name} that nobody in the survey has "
-                    f"({', '.join(cells.loc[absent, name].unique())}): the effect does not speak for them"
-                )
+                told = f"{sheet.file}: {share:.1f} % of residents have a {name} that nobody in the survey has"
+                which = ", ".join(cells.loc[absent, name].unique())
+                notices.append(f"{told} ({which}): the effect does not speak for them")
     sums = pd.DataFrame({"here": areas["area"].map(cells.groupby("area")["population"].sum())}).join(areas)
     sheets["areas"].refuse(sums["area"][~(sums["here"] > 0)], f"areas with residents in {sheet.file}")
     if "population" in sums and (gap := (sums["here"] / sums["population"] - 1).abs()).max() > TOTALS_DIFFER:
         most = sums.loc[gap.idxmax()]
-        notices.append(
-            f"{sheet.file} and {sheets['areas'].file} differ in residents by more than {100 * TOTALS_DIFFER:.0f} % "
-            f"(most in {most['area']}: {most['here']:,.0f} and {most['population']:,.0f}); the effect counts those of {sheet.file}"
-        )
+        told = f"{sheet.file} and {sheets['areas'].file} differ in residents by more than {100 * TOTALS_DIFFER:.0f} %"
+        where = f"most in {most['area']}: {most['here']:,.0f} and {most['population']:,.0f}"
+        notices.append(f"{told} ({where}); the effect counts those of {sheet.file}")
 
 
 def check_projects(tables: Tables, sheets: Sheets) -> None:
@@ -162,13 +157,10 @@ def check_projects(tables: Tables, sheets: Sheets) -> None:
     if dated.empty or waves.empty:
         return
     running, future = dated["start"] <= waves["end"].min(), dated["start"] > waves["end"].max()
-    for name, rows in dated[running].groupby("project"):
-        sheet.faults.notices.append(
-            f"project {name} was already running in the first wave: it cannot be evaluated, and its areas "
-            f"({', '.join(rows['area'])}) leave the comparison"
-        )
-    for name in dated["project"][future].unique():
-        sheet.faults.notices.append(f"project {name} starts after the last wave: it cannot be evaluated yet")
+    early = "project {} was already running in the first wave: it cannot be evaluated, and its areas ({}) leave the comparison"
+    late = "project {} starts after the last wave: it cannot be evaluated yet"
+    told = [early.format(name, ", ".join(rows["area"])) for name, rows in dated[running].groupby("project")]
+    sheet.faults.notices += told + [late.format(name) for name in dated["project"][future].unique()]
     usable = dated[~running & ~future]
     if usable.empty:
         allowed = f"at least one project that starts after the first wave ({waves['end'].min():%Y-%m-%d})"
@@ -188,9 +180,3 @@ def _comparison_exists(tables: Tables, dated: pd.DataFrame, usable: pd.DataFrame
     by_wave = surveyed.groupby("wave")[["treated", "untreated"]].any()
     # A treated area that is not surveyed after the start is build_panel's business, not a missing comparison.
     return bool(by_wave.all(axis=1).any() or not by_wave["treated"].any())
-
-
-CHECKS = {
-    "areas": check_areas, "waves": check_waves, "respondents": check_respondents, "shares": check_shares,
-    "population": check_population, "projects": check_projects,
-}  # fmt: skip

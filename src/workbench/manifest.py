@@ -18,16 +18,13 @@ def _allowed_in(table: str) -> dict:
     """Return the keys of a [table] with the type of each value; a dict stands for a table of these keys."""
     codes = [*(ITEMS if table in ("respondents", "shares") else ()), *(c for c in TABLES[table] if c in RECODABLE)]
     allowed = dict.fromkeys(("file", "separator", "encoding", "decimal"), str) | {"missing": list}
-    allowed |= {"columns": dict.fromkeys(TABLES[table], str), "codes": dict.fromkeys(codes, dict)}
-    if table == "shares":
-        allowed["assumed_n"] = (int, float, dict)
-    if table == "respondents":
-        allowed["routed"] = {name: ROUTED for name, item in ITEMS.items() if item.routed_out}
-    return allowed
+    return allowed | {"columns": dict.fromkeys(TABLES[table], str), "codes": dict.fromkeys(codes, dict)}
 
 
 ALLOWED = {"name": str, "language": str, "simulated": bool, "notes": list, "made_by": str}
 ALLOWED |= {table: _allowed_in(table) for table in TABLES}
+ALLOWED["shares"]["assumed_n"] = (int, float, dict)
+ALLOWED["respondents"]["routed"] = {name: ROUTED for name, item in ITEMS.items() if item.routed_out}
 
 
 def read(folder: Path, *, faults: Faults) -> dict:
@@ -44,9 +41,8 @@ def read(folder: Path, *, faults: Faults) -> dict:
         faults.say('city.toml: name is missing; allowed: name = "what the city is called"')
     if good.get("language", "en") not in LANGUAGES:
         faults.say(f"city.toml: language {good['language']!r}; allowed: {', '.join(LANGUAGES)}")
-    for table in TABLES:
-        if table in good:
-            _check_table(table, good[table], faults=faults)
+    for table in [table for table in TABLES if table in good]:
+        _check_table(table, good[table], faults=faults)
     _find_files(folder, good, faults=faults)
     return good
 
@@ -92,12 +88,9 @@ def _check_table(table: str, entry: dict, *, faults: Faults) -> None:
     for column, codes in entry.get("codes", {}).items():
         entry["codes"][column] = {str(code): str(label) for code, label in codes.items()}
         labels = (*ITEMS[column].categories, *ITEMS[column].off_scale) if column in ITEMS else codes.values()
-        for code, label in codes.items():
-            if label not in labels:
-                faults.say(
-                    f"city.toml [{table}.codes.{column}]: code {code!r} = {label!r}{nearest(label, labels)}; "
-                    f"allowed: {', '.join(labels)}"
-                )
+        for code, label in ((code, label) for code, label in codes.items() if label not in labels):
+            hint = f"{nearest(label, labels)}; allowed: {', '.join(labels)}"
+            faults.say(f"city.toml [{table}.codes.{column}]: code {code!r} = {label!r}{hint}")
     if "routed" in entry:
         entry["routed"] = {item: routed for item, routed in entry["routed"].items() if len(routed) == len(ROUTED)}
     assumed = entry.get("assumed_n", 1)

@@ -7,8 +7,8 @@ words that a city needs, and costs half a second to import.
 """
 
 import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -24,49 +24,35 @@ class Column:
     """One column of a canonical table: what it holds, which values are allowed, and how a message says so."""
 
     kind: str = "text"  # text | number | date | flag
-    allowed: str = "a value in every row"
-    holds: Callable[[pd.Series], pd.Series] | None = None  # for numbers: which of them are allowed
-    among: tuple[str, ...] = ()
+    allowed: str = ""
+    between: tuple = (-np.inf, np.inf)  # for numbers: lowest, highest, and which of the two belong if not both
+    whole: bool = False
+    among: tuple[str, ...] = ()  # for text
     heading: bool = False  # the file must have this column
     filled: bool = False  # and, where it has, every row must have a value
 
 
-def _one_of(names) -> Column:
-    return Column(allowed=", ".join(names), among=tuple(names))
-
-
 def _columns(said: dict) -> dict[str, Column]:
     """Return the columns of one table of contract.toml."""
-    made = {name: KINDS[kind] if isinstance(kind, str) else _one_of(kind) for name, kind in said["columns"].items()}
     heading, filled = ([*said["needed"], *said.get(key, ())] for key in ("heading", "filled"))
-    return {name: replace(made[name], heading=name in heading, filled=name in filled) for name in made}
+    columns = {}
+    for name, holds in said["columns"].items():
+        about = KINDS[holds] if isinstance(holds, str) else {"among": tuple(holds)}
+        columns[name] = Column(**about, heading=name in heading, filled=name in filled)
+    return columns
 
 
-KINDS = {
-    "text": Column(),
-    "item": _one_of(ITEMS),
-    "date": Column("date", "a date written YYYY-MM-DD (1900 to 2099)"),
-    "flag": Column("flag", "true or false"),
-    "number": Column("number", "a number", np.isfinite),
-    "above 0": Column("number", "a number above 0", lambda x: x > 0),
-    "from 0": Column("number", "a number from 0 up", lambda x: x >= 0),
-    "percent": Column("number", "a number from 0 to 100", lambda x: x.between(0, 100)),
-    "score": Column("number", 'a whole number from 0 to 4, or empty for "don\'t know"', lambda x: x.isin(range(5))),
-}
-CONTRACT = tomllib.loads((Path(__file__).parent / "contract.toml").read_text(encoding="utf-8"))
+CONTRACT = tomllib.loads(Path(__file__).with_name("contract.toml").read_text(encoding="utf-8"))
+MISTAKES = CONTRACT.pop("mistakes")
+KINDS = CONTRACT.pop("kinds") | {"item": {"among": tuple(ITEMS)}}
 TABLES = {table: _columns(said) for table, said in CONTRACT.items()}
-TABLES["respondents"] |= dict.fromkeys(ITEMS, KINDS["text"])
+TABLES["respondents"] |= dict.fromkeys(ITEMS, Column(**KINDS["text"]))
 STRATA = ("sex", "age_band", "education")
 FOCUS = TABLES["projects"]["focus"].among
 CONDITIONS = TABLES["collective_impact"]["condition"].among
 DIMENSIONS = TABLES["indicators"]["dimension"].among
 DTYPES = {"text": "str", "number": "float64", "date": "datetime64[us]", "flag": "bool"}
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-COMMON_MISTAKES = {  # by kind, and for numbers by what the file has as decimal mark: what it looks like, what to say of it
-    "date": (r"\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}", "day and month cannot be told apart here"),
-    "number.": (r"[+-]?\d*,\d+", 'this is a decimal comma: write a point, or decimal = "," under [{table}]'),
-    "number,": (r".*\..*", "a decimal comma and no other mark, as city.toml declares"),
-}
 SHOWN = 3
 
 
@@ -125,14 +111,10 @@ def lines_of(numbers) -> str:
 
 def shown(values) -> str:
     """Return the first three values as a message gives them: in quotes, long ones cut, each once."""
-    return ", ".join(dict.fromkeys(_shown(value) for value in islice(values, SHOWN)))
-
-
-def _shown(value: object) -> str:
-    if pd.isna(value):
-        return "no value"
-    text = f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else str(value)
-    return repr(text if len(text) <= 60 else f"{text[:60]}...")
+    some = list(islice(values, SHOWN))
+    texts = [f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else str(value) for value in some]
+    quoted = [repr(text if len(text) <= 60 else f"{text[:60]}...") for text in texts]
+    return ", ".join(dict.fromkeys("no value" if pd.isna(v) else text for v, text in zip(some, quoted, strict=True)))
 
 
 def convert(sheet: Sheet) -> pd.DataFrame:
@@ -158,8 +140,7 @@ def convert(sheet: Sheet) -> pd.DataFrame:
             known = ITEMS[item].codes | sheet.codes.get(item, {})
             table["category"] = table["category"].mask(table["item"].eq(item), _recode(table["category"], known))
     keys = [name for name in CONTRACT[sheet.table]["unique"] if name in table]
-    needed = [name for name in keys if columns[name].filled]
-    doubled = table.loc[table.duplicated(keys) & table[needed].notna().all(axis=1), keys]
+    doubled = table.loc[table.duplicated(keys), keys].dropna(subset=[name for name in keys if columns[name].filled])
     told = [", ".join(row) for row in doubled.astype(str).fillna("").to_numpy()]
     sheet.refuse(pd.Series(told, index=doubled.index, name=keys[0]), f"each {' and '.join(keys)} once")
     return table
@@ -176,7 +157,7 @@ def _convert_column(sheet: Sheet, text: pd.Series, column: Column) -> pd.Series:
     """Return a column as what it holds; an answer that is not known is a fault, never a missing one."""
     own = sheet.codes.get(text.name, {})
     if column.filled:
-        sheet.refuse(text[text.isna()], column.allowed)
+        sheet.refuse(text[text.isna()], column.allowed or ", ".join(column.among))
     if text.name in ITEMS:
         known = _answers(ITEMS[text.name], own)
         sheet.refuse_unknown(text, known)
@@ -188,12 +169,12 @@ def _convert_column(sheet: Sheet, text: pd.Series, column: Column) -> pd.Series:
         return text
     values = _read(text, column.kind, decimal=sheet.decimal)
     wrong = text[text.notna() & values.isna()]
-    pattern, why = COMMON_MISTAKES.get(column.kind.replace("number", f"number{sheet.decimal}"), ("", ""))
+    pattern, why = MISTAKES.get(column.kind.replace("number", f"number{sheet.decimal}"), ("", ""))
     mistaken = wrong.str.fullmatch(pattern).astype(bool)
     sheet.refuse(wrong[mistaken], f"{column.allowed}; {why.format(table=sheet.table)}")
     sheet.refuse(wrong[~mistaken], column.allowed)
-    if column.holds:
-        outside = values.notna() & ~column.holds(values)
+    if column.kind == "number":
+        outside = values.notna() & ~values.between(*column.between) | column.whole & (values % 1 > 0)
         sheet.refuse(text[outside], column.allowed)
         values = values.mask(outside)
     return values.eq(True) if column.kind == "flag" else values

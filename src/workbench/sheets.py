@@ -28,10 +28,8 @@ def read_sheet(file: Path, table: str, entry: Mapping, *, faults: Faults) -> She
     columns = entry.get("columns", {})
     for canonical, own in columns.items():
         if own not in raw:
-            faults.say(
-                f"{file.name}, line 1, column {own!r} (named in [{table}.columns] {canonical}) is missing"
-                f"{nearest(own, raw.columns)}; headings here: {', '.join(map(repr, raw.columns))}"
-            )
+            hint = f"{nearest(own, raw.columns)}; headings here: {', '.join(map(repr, raw.columns))}"
+            faults.say(f"{file.name}, line 1, column {own!r} (named in [{table}.columns] {canonical}) is missing{hint}")
     # A heading that happens to be a canonical name, while the manifest takes that name from elsewhere, is not used.
     given = {name: f"{name} (unused)" for name in columns} | {own: canonical for canonical, own in columns.items()}
     frame = _trim(raw.rename(columns=given), table, entry.get("missing", []))
@@ -94,10 +92,8 @@ def _what_is_ragged(text: str, separator: str, error: Exception) -> str:
     except (csv.Error, ValueError):  # not told by csv either, or no line is too long
         said = str(error).strip().splitlines()[-1]
         return f": rows cannot be told apart: {said}; allowed: as many cells as headings"
-    return (
-        f", {lines_of(lines)}: more cells than headings: {shown(values)}; allowed: {width} cells, so a value "
-        f"that holds {separator!r}, such as a decimal comma, stands in quotes"
-    )
+    allowed = f"{width} cells, so a value that holds {separator!r}, such as a decimal comma, stands in quotes"
+    return f", {lines_of(lines)}: more cells than headings: {shown(values)}; allowed: {allowed}"
 
 
 def _trim(frame: pd.DataFrame, table: str, missing: list[str]) -> pd.DataFrame:
@@ -105,6 +101,6 @@ def _trim(frame: pd.DataFrame, table: str, missing: list[str]) -> pd.DataFrame:
 
     Columns that must have a value know no missing code: a respondent or district numbered 9 is not a "9 = no answer".
     """
-    keys = {name for name, column in TABLES[table].items() if column.filled}
+    keys = {name for name, column in TABLES.get(table, {}).items() if column.filled}
     text = {name: frame[name].str.strip() for name in frame}
     return pd.DataFrame({name: x.mask(x.isin([""] if name in keys else ["", *missing])) for name, x in text.items()})
