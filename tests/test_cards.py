@@ -157,7 +157,10 @@ def test_a_focus_keeps_only_its_projects_with_their_part_of_the_covariance():
     stacked = cards.stack(chosen)
     assert stacked["project"].values.tolist() == ["aa/greens"]
     assert stacked["estimate"].values.tolist() == [-0.3] and stacked["covariance"].values.tolist() == [[0.09]]
-    assert [row["reason"] for row in out] == ["no project for public-space"]
+    assert [row["reason"] for row in out] == ["no project for public space"]
+    assert cards.choose([mixed, card("bb", projects=(project("x", focus=""),))], focus="public-space", lang="nl")[
+        1
+    ] == [{"file": "bb.json", "city_name": card("bb")["city_name"], "reason": "geen project voor openbare ruimte"}]
 
 
 def test_an_older_card_does_not_come_back_where_the_newest_has_no_project_for_the_focus():

@@ -170,6 +170,6 @@ def test_the_table_of_refits_names_every_prior_and_city():
     frame = frame.assign(mean=-0.1, lower90=-0.2, upper90=0.0)
     from workbench import tables
 
-    assert tables.refits(frame, lang="en").iloc[:, 0].tolist() == [
-        "wide prior", "without aa", "greening, against the mean",
+    assert tables.refits(frame, names={"aa": "Aaton"}, lang="en").iloc[:, 0].tolist() == [
+        "wide prior", "without Aaton", "greening, against the mean",
     ]  # fmt: skip

@@ -92,7 +92,14 @@ def test_areas_are_listed_project_areas_first_and_then_the_least_safe():
 
 
 def test_notices_are_text_and_no_notice_leaves_nothing():
-    assert "&lt;b&gt;" in setting.notices(["<b>"], lang="en").data and setting.notices([], lang="en").data == ""
+    shown = lambda *texts: setting.notices(SimpleNamespace(notices=texts), lang="en").data
+    assert "&lt;b&gt;" in shown("<b>") and shown() == ""
+
+
+def test_what_the_reader_of_the_files_says_is_marked_as_english_and_what_the_panel_adds_is_not():
+    made = hand.panel().assign_attrs(notices="no dates\nGeen gebied")
+    shown = setting.notices(SimpleNamespace(notices=("no dates",)), panel=made, lang="nl").data
+    assert '<li lang="en">no dates</li><li>Geen gebied</li>' in shown
 
 
 def rated():

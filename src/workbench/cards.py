@@ -22,6 +22,7 @@ from workbench.cities import load_city
 from workbench.errors import ConvergenceError, ParameterError, SchemaError
 from workbench.inference import diagnostics, sampler, settle, sound
 from workbench.items import ITEMS
+from workbench.language import said, translator
 from workbench.models.perceived import build_model
 from workbench.panel import CHOICES, build_panel
 from workbench.paths import relative, resolve
@@ -86,30 +87,31 @@ def read_cards(places) -> list[dict]:
     return cards
 
 
-def choose(cards, *, family="", focus="", own=None, least=1) -> tuple[list[dict], list[dict]]:
-    """Cards that may be pooled, and `file` and `reason` of those left out.
+def choose(cards, *, family="", focus="", own=None, least=1, lang="en") -> tuple[list[dict], list[dict]]:
+    """Cards that may be pooled, and `file`, `city_name` and `reason` (in `lang`) of those left out.
 
     One item family (by default that of most cards); one card a city, the newest; never the city `own` (a City) itself;
     with `focus` only projects of that area of IcARUS. ParameterError when simulated and real cities are mixed, or fewer
     than `least` cards are left.
     """
-    families = [card["family"] for card in cards]
+    _, families = translator(lang).gettext, [card["family"] for card in cards]
     family, kept, out = family or max(families, key=families.count, default=""), {}, []
     for card in sorted(cards, key=lambda card: (card["made"], card["file"]), reverse=True):
         inside = [i for i, p in enumerate(card["projects"]) if not focus or p["focus"] == focus]
         reasons = {
-            f"another item family ({card['family']})": card["family"] != family,
-            "simulated and real cities do not serve each other": own and own.simulated != card["simulated"],
-            "the city's own card": own and own.city == card["city"],
-            "the city's own data under another name": own and own.data_hash == card["hashes"]["data"],
-            "the same data as another card": card["hashes"]["data"] in [c["hashes"]["data"] for c in kept.values()],
-            "another card of this city is there, no older than this": card["city"] in kept,
+            _("another item family ({family})").format(family=card["family"]): card["family"] != family,
+            _("simulated and real cities do not serve each other"): own and own.simulated != card["simulated"],
+            _("the city's own card"): own and own.city == card["city"],
+            _("the city's own data under another name"): own and own.data_hash == card["hashes"]["data"],
+            _("the same data as another card"): card["hashes"]["data"] in [c["hashes"]["data"] for c in kept.values()],
+            _("another card of this city is there, no older than this"): card["city"] in kept,
         }
         reason = next((text for text, holds in reasons.items() if holds), None)
         if not reason:  # without a project for the focus too, so that no older card takes its place
             kept[card["city"]] = card | {"inside": inside}
         if reason or not inside:
-            out.append({"file": card["file"], "reason": reason or f"no project for {focus}"})
+            reason = reason or _("no project for {focus}").format(focus=said("focus", lang, name=focus))
+            out.append({"file": card["file"], "city_name": card["city_name"], "reason": reason})
     chosen = sorted((card for card in kept.values() if card["inside"]), key=lambda card: card["city"])
     if len({card["simulated"] for card in chosen}) > 1:
         raise ParameterError("simulated and real cities are never pooled together; give cards of one kind")

@@ -111,10 +111,14 @@ def item(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
     return parameters(facts, lang=lang)
 
 
-def notices(texts: list[str], *, lang: str) -> HTML:
-    """What was noticed in a city's files and not refused, and what is assumed, as a list; nothing if there is nothing."""
+def notices(place: object, *, lang: str, panel: xr.Dataset | None = None) -> HTML:
+    """What was noticed in a city's files and not refused, and what is assumed, as a list; nothing if there is nothing.
+
+    What the reader of the files says is marked as English; what the panel adds is in `lang`.
+    """
+    texts = place.notices if panel is None else panel.attrs["notices"].splitlines()
     head = translator(lang).gettext("Noticed and assumed, in the words of the files and their reader:")
-    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    items = "".join(f"<li{' lang="en"' * (text in place.notices)}>{escape(text)}</li>" for text in texts)
     return HTML(f'<div class="notices"><p><b>{escape(head)}</b></p><ul>{items}</ul></div>' if items else "")
 
 

@@ -10,7 +10,7 @@ from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader
 
 from workbench.items import ITEMS
-from workbench.language import MINUS, euro, month, number, percent, points, said, short, translator
+from workbench.language import euro, month, number, percent, points, said, short, translator
 from workbench.panel import answers_told
 from workbench.verdict import change, label
 
@@ -52,29 +52,29 @@ def style() -> HTML:
 def filled(name: str, *, lang: str = "en", **values: object) -> HTML:
     """The template `name` with its own sentences, marked `_("...")` there, in `lang`, and every value as text, not markup."""
     pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, trim_blocks=True)
-    pages.filters["text"] = _text
+    pages.filters["text"] = partial(_text, lang=lang)
     words = translator(lang)
     return HTML(pages.get_template(name).render(values, lang=lang, _=words.gettext, ngettext=words.ngettext))
 
 
-def html(frame: pd.DataFrame, caption: str, *, shaded: bool = False) -> HTML:
+def html(frame: pd.DataFrame, caption: str, *, lang: str = "en", shaded: bool = False) -> HTML:
     """The frame as an accessible HTML table; the first column heads its row. `shaded`: the higher a number, the darker.
 
-    The first line of `caption` is its title, the rest says who, when and how many.
+    The first line of `caption` is its title, the rest says who, when and how many. `lang` is for columns of numbers.
     """
     title, _newline, about = caption.partition("\n")
     rows = [(first, cells) for first, *cells in frame.itertuples(index=False)]
     top = frame.max(numeric_only=True).max() if shaded else 0
-    return filled("table.html.j2", title=title, about=about, columns=frame.columns, rows=rows, top=top)
+    return filled("table.html.j2", lang=lang, title=title, about=about, columns=frame.columns, rows=rows, top=top)
 
 
-def _text(value: object) -> str:
+def _text(value: object, lang: str) -> str:
     """A cell as text: numbers without needless digits, missing as empty."""
     if pd.isna(value):
         return ""
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}".rstrip("0").rstrip(".").replace("-", MINUS)
+    return number(value, lang, 0 if abs(value) >= 100 else len(f"{value:.3f}".rstrip("0").partition(".")[2]))
 
 
 def sentence(text: str) -> HTML:
@@ -197,15 +197,16 @@ def forest(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     return frame(rows.assign(**made), "project own pooled p_fall", lang=lang)
 
 
-def at_base(effects: pd.DataFrame, pool: xr.Dataset, *, lang: str) -> pd.DataFrame:
-    """The pooled mean in pp at each city's base (percent unsafe without the projects, mean over them)."""
+def at_base(effects: pd.DataFrame, pool: xr.Dataset, *, names: dict, lang: str) -> pd.DataFrame:
+    """The pooled mean in pp at each city's base (percent unsafe without the projects, mean over them); `names` of cities."""
     rows = effects.query("estimand == 'pooled_mean_at_base'")[["city", "mean", "lower90", "upper90"]]
     base = rows["city"].map(pool["base_pp"].groupby("city").mean().to_series())
-    return estimates(rows.assign(base=base), "city base", lang=lang)
+    return estimates(rows.assign(base=base, city=rows["city"].map(names)), "city base", lang=lang)
 
 
-def refits(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
+def refits(rows: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """The pooled mean (logit) under each prior, without each city, and kinds of project; `rows` of `pooling.refits`."""
+    rows = rows.assign(name=rows["name"].where(rows["kind"] != "without", rows["name"].map(names)))
     _, two = translator(lang).gettext, partial(number, lang=lang, decimals=2)
     ends = rows[["lower90", "upper90"]].map(two).agg(list, axis=1)
     made = {"refit": [said("refit", lang, kind=kind, name=name) for kind, name in rows[["kind", "name"]].values]}
