@@ -1,3 +1,4 @@
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -236,6 +237,13 @@ def test_a_picture_keeps_its_alt_text_and_one_without_is_refused():
         rendered(outputs=[picture("")])
     with pytest.raises(ValueError, match="without alt text"):
         rendered(page_one=f'<img src="data:image/png;base64,{PIXEL}" alt=" ">')
+
+
+def test_a_name_that_reads_like_a_picture_is_no_picture_without_alt_text():
+    named = f'<img src="data:image/png;base64,{PIXEL}" alt="{html.escape("<img src=//x.example> it's “odd”")}">'
+    assert "it's" in rendered(page_one=named)
+    with pytest.raises(ValueError, match="1 picture"):
+        rendered(page_one=named + f"""<img title='<img alt="x">' src="data:image/png;base64,{PIXEL}" alt="">""")
 
 
 def test_progress_and_warnings_on_stderr_stay_out_of_the_report():

@@ -31,7 +31,9 @@ PLAIN_ATTRIBUTES = frozenset({
     "alt", "class", "colspan", "height", "id", "lang", "role", "rowspan", "scope", "tabindex", "title", "width"})
 # fmt: on
 STYLE = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-BARE_IMAGE = re.compile(r'<img\b(?![^>]*\balt="\s*[^"\s])[^>]*>', re.IGNORECASE)
+# A whole tag with its quoted values: a city may have a name that reads like a tag, and that stands in an alt text.
+TAG = re.compile(r"""<[a-z](?:[^>"']++|"[^"]*+"|'[^']*+')*+>""", re.IGNORECASE)
+ATTRIBUTE = re.compile(r"""([\w-]+)=("[^"]*"|'[^']*')""")
 
 
 def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd.DataFrame, *, lang: str) -> dict:
@@ -133,7 +135,8 @@ def render(nb: nbformat.NotebookNode, *, lang: str, title: str) -> str:
     }
     shown = nbformat.v4.new_notebook(cells=_arranged(nb.cells), metadata=nb.metadata)
     html, _resources = exporter.from_notebook_node(shown, resources=about)
-    if bare := BARE_IMAGE.findall(html):
+    pictures = [dict(ATTRIBUTE.findall(tag)) for tag in TAG.findall(html) if tag.startswith("<img")]
+    if bare := [picture for picture in pictures if not picture.get("alt", "").strip("\"' \n")]:
         raise ValueError(f"{len(bare)} picture(s) without alt text in the report; display with figures.show(fig, alt)")
     return html
 
