@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from workbench import cities, cli, runs
+from workbench import cities, cli, plans, runs
 from workbench.errors import ConvergenceError, SchemaError
 
 OPTIONS = {
@@ -26,6 +27,8 @@ OPTIONS = {
         "--baseline-gap-pp", "--trend", "--shock-sd", "--shock-rho", "--seed", "--shares",
     ],
     "import": ["--out", "--projects"],
+    "run": ["--out", "--jobs", "--scheduler", "--resume", "--only", "--keep-going", "--minutes"],
+    "index": ["--lang"],
 }  # fmt: skip
 
 
@@ -39,7 +42,7 @@ def evaluation(tmp_path, monkeypatch):
     seen = SimpleNamespace(
         status={"state": "done", "reason": "", "files": ["report.html", "result.json"]}, build=None, run=None
     )
-    monkeypatch.setattr(cities, "load_city", lambda city, raw: SimpleNamespace(city=city, data_hash="abc"))
+    monkeypatch.setattr(plans, "load_city", lambda city, raw: SimpleNamespace(city=city, data_hash="abc"))
     monkeypatch.setattr(cities, "write_processed", lambda city, panel: None)
 
     def build(city, **options):
@@ -51,9 +54,7 @@ def evaluation(tmp_path, monkeypatch):
         (tmp_path / "out" / "result.json").write_text(json.dumps({"sentence": "We cannot tell."}))
         return seen.status
 
-    from workbench import panel
-
-    monkeypatch.setattr(panel, "build_panel", build)
+    monkeypatch.setattr(plans, "build_panel", build)
     monkeypatch.setattr(runs, "run_notebook", run)
     seen.out = ["--out", str(tmp_path / "out")]
     return seen
@@ -133,7 +134,7 @@ def test_data_that_break_the_contract_end_with_2_all_faults_shown_and_nothing_ru
     def refused(city, raw):
         raise SchemaError("survey.csv line 3: weight -1\nsurvey.csv line 9: area 'x' is unknown")
 
-    monkeypatch.setattr(cities, "load_city", refused)
+    monkeypatch.setattr(plans, "load_city", refused)
     answer = workbench("evaluate", "demo", *evaluation.out)
     assert answer.exit_code == 2 and "line 3" in answer.stderr and "line 9" in answer.stderr
     assert evaluation.run is None
@@ -214,3 +215,53 @@ def test_a_card_whose_refit_does_not_settle_ends_with_1_and_its_reason(monkeypat
     monkeypatch.setattr(cards, "build_card", unsettled)
     answer = workbench("card", "reports/demo")
     assert answer.exit_code == 1 and "did not settle" in answer.stderr and "Traceback" not in answer.stderr
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch):
+    """A plan of two rows whose runs end as the test says; returns a function that runs `workbench run` on it."""
+
+    def run(*states, options=(), text="id,notebook,city\na,01-check-city,demo\nb,01-check-city,demo\n"):
+        (tmp_path / "plan.csv").write_text(text)
+        ends = iter(states)
+        begun = {"files": [], "started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:00:07+00:00"}
+
+        def ended(*_, out, **__):
+            state = next(ends)
+            status = begun | {"state": state, "reason": "" if state == "done" else f"it is {state}", "parameters": {}}
+            runs.provenance.write_json(Path(out) / "status.json", status)
+            return status
+
+        monkeypatch.setattr(runs, "run_notebook", ended)
+        return workbench("run", str(tmp_path / "plan.csv"), "--out", str(tmp_path / "out"), "--jobs", "1", *options)
+
+    return run
+
+
+@pytest.mark.parametrize("states, code", [(("done", "done"), 0), (("done", "failed"), 1), (("blocked", "done"), 1)])
+def test_a_plan_ends_with_0_only_when_every_run_is_done_and_writes_an_index(planned, tmp_path, states, code):
+    answer = planned(*states)
+    assert answer.exit_code == code, answer.output
+    rows = [line.split() for line in answer.stdout.splitlines() if line.startswith((" a", " b", "a", "b"))]
+    assert [row[:3] for row in rows] == [
+        [name, "01-check-city", state] for name, state in zip("ab", states, strict=True)
+    ]
+    assert all("7" in row for row in rows)
+    assert "s  a: done" in answer.stderr or "s  a: blocked, it is blocked" in answer.stderr
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_a_faulty_plan_ends_with_2_and_nothing_is_written(planned, tmp_path):
+    answer = planned(text="id,notebook,city\na,01-check-city,demo\nb,01-check-city,dem\n")
+    assert answer.exit_code == 2 and "plan.csv, line 3: no city 'dem'" in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_with_keep_going_the_refused_row_is_named_and_the_exit_code_is_1(planned):
+    text = "id,notebook,city\na,01-check-city,demo\nb,01-check-city,dem\n"
+    answer = planned("done", text=text, options=["--keep-going"])
+    assert answer.exit_code == 1 and "refused: b: no city 'dem'" in answer.stdout
+
+
+def test_an_index_of_a_folder_that_is_not_there_is_refused(tmp_path):
+    assert workbench("index", str(tmp_path / "none")).exit_code == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 from small_notebook import notebook, project_folder
 
 from workbench import report, runs
@@ -146,7 +147,7 @@ def test_a_report_that_cannot_be_made_fails_the_run_but_keeps_its_notebook(root,
         raise ValueError("a picture without alt text")
 
     monkeypatch.setattr(report, "render", no_alt)
-    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, say: (
+    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, **_: (
         (work / "notebook.ipynb").write_text(source.read_text()) and None
     ))  # fmt: skip
     status = runs.run_notebook(notebook(root), {}, out="reports/demo")
@@ -170,7 +171,7 @@ def test_a_killed_run_leaves_the_old_folder_alone_and_the_next_run_clears_up(roo
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=30)
     assert published(folder) == {"status.json": '{"state": "done", "files": []}'}
-    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, say: "stopped")
+    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, **_: "stopped")
     runs.run_notebook(path, {}, out="reports/demo")
     assert [file.name for file in (root / "reports").iterdir()] == ["demo"]
 
@@ -183,7 +184,7 @@ def test_a_target_that_is_a_file_is_refused(root, no_kernel):
 
 
 def test_the_same_parameters_hash_alike_wherever_they_are_run(root, monkeypatch):
-    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, say: "stopped")
+    monkeypatch.setattr(runs, "_execute", lambda source, values, *, work, **_: "stopped")
     path = notebook(root)
     hashes = [
         runs.run_notebook(path, {"raw": raw, "draws": draws}, out=out)["hashes"]["parameters"]
@@ -194,3 +195,73 @@ def test_the_same_parameters_hash_alike_wherever_they_are_run(root, monkeypatch)
         ]
     ]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_folder_that_another_run_is_writing_is_refused_and_left_alone(root, no_kernel):
+    folder = root / "reports" / ".demo.working.part"
+    folder.mkdir(parents=True)
+    with FileLock(root / "reports" / ".demo.lock"), pytest.raises(ParameterError, match="written by another run"):
+        runs.run_notebook(notebook(root), {}, out="reports/demo")
+    assert folder.is_dir()
+
+
+def test_a_run_that_takes_too_long_is_stopped_and_says_so(root):
+    path = notebook(root, "import time; time.sleep(600)")
+    status = runs.run_notebook(path, {}, out="reports/demo", minutes=0.1)
+    assert status["state"] == "failed"
+    assert status["reason"] == "'The work', cell [3]: not finished after 0.1 minutes, so it was stopped"
+
+
+def test_a_kernel_is_told_how_many_cores_it_may_use(root):
+    path = notebook(root, "import os; open(out + '/cores.txt', 'w').write(os.environ['WORKBENCH_CORES'])")
+    runs.run_notebook(path, {}, out="reports/demo", cores=3)
+    assert (root / "reports" / "demo" / "cores.txt").read_text() == "3"
+
+
+@pytest.fixture
+def finished(root, monkeypatch):
+    """A finished run, and a function that asks whether it is one for these parameters."""
+
+    def made(_source, _values, *, work, **_):
+        (work / "effects.csv").write_text("estimand\n")
+
+    monkeypatch.setattr(runs, "_execute", made)
+    path = notebook(root)
+    asked = {"parameters": {"draws": 5}, "out": "reports/demo", "data_hash": "abc"}
+    runs.run_notebook(path, **asked)
+    return lambda **change: runs.finished(path, **asked | change)
+
+
+def test_a_run_is_finished_when_parameters_data_notebook_and_code_are_the_same(root, finished):
+    assert finished()["state"] == "done"
+    assert finished(data_hash="abd") is None
+    assert finished(parameters={"draws": 6}) is None
+    assert finished(out="reports/other") is None
+    notebook(root, "print('another notebook')")
+    assert finished() is None
+
+
+@pytest.mark.parametrize("lost", ["status.json", "effects.csv"])
+def test_a_run_that_lost_a_file_is_not_finished(root, finished, lost):
+    (root / "reports" / "demo" / lost).unlink()
+    assert finished() is None
+
+
+def test_a_failed_run_is_not_finished_and_a_blocked_one_is(root, finished):
+    record = root / "reports" / "demo" / "status.json"
+    status = json.loads(record.read_text())
+    for state, is_finished in {"blocked": True, "failed": False}.items():
+        record.write_text(json.dumps(status | {"state": state}))
+        assert bool(finished()) == is_finished
+
+
+def test_other_cards_in_the_same_folder_make_it_another_run(root, monkeypatch):
+    monkeypatch.setattr(runs, "_execute", lambda *_, **__: None)
+    (root / "cards").mkdir()
+    (root / "cards" / "a.json").write_text("{}")
+    path = notebook(root, parameters='prior_from = ""')
+    asked = {"parameters": {"prior_from": "cards"}, "out": "reports/demo"}
+    runs.run_notebook(path, **asked)
+    assert runs.finished(path, **asked)
+    (root / "cards" / "b.json").write_text("{}")
+    assert runs.finished(path, **asked) is None

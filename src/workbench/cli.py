@@ -5,7 +5,8 @@ import json
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -105,26 +106,64 @@ def evaluate(
     was blocked by a check, and 2 when the data or parameters were refused; then nothing is written.
     """
     say = _progress()
-    from workbench.cities import load_city, write_processed
-    from workbench.panel import CHOICES, build_panel
+    from workbench.cities import write_processed
+    from workbench.plans import read_inputs
 
     say("checking the files")
     given, values = _parameters(
         EVALUATION, parameter, city=city, raw=raw, out=out or f"reports/{city}", item=item, comparison=comparison,
         projects=";".join(project) or None, checks=checks, lang=lang, prior_from=prior_from, discount=discount,
     )  # fmt: skip
-    place = load_city(city, raw=resolve(raw))
-    panel = build_panel(place, **{name: values[name] for name in CHOICES})
-    if values["prior_from"]:
-        if values["prior"] == "flat":
-            raise ParameterError("prior_from: with prior flat no prior of effects is used; leave one of them out")
-        from workbench.pooling import others
-
-        others(values["prior_from"], city=place, panel=panel)
-    code = _run(EVALUATION, given, data_hash=place.data_hash, say=say)
+    data_hash, place, panel = read_inputs(values)
+    code = _run(EVALUATION, given, data_hash=data_hash, say=say)
     # Only now: a folder for the report that cannot be written is refused above, and then nothing may be left.
     write_processed(place, panel=panel)
     raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    plan: Annotated[str, Argument(help="One row per run: id, notebook, and parameters.", metavar="PLAN.csv")],
+    out: str = Option(help="Folder for the runs, each in a folder of its own, and for their index.", metavar="DIR"),
+    jobs: int | None = Option(None, min=1, help="Runs at a time.", show_default="as cores and memory allow"),
+    scheduler: str = Option(
+        "", help="Workers instead of threads: local, or a distributed scheduler.", metavar="ADDRESS"
+    ),
+    resume: bool = Option(False, "--resume", help="Leave alone what is finished, by parameters, data and code."),
+    only: list[str] = Option([], help="Run only the row with this id; repeat for more.", metavar="ID"),
+    keep_going: bool = Option(False, "--keep-going", help="Run the rows in order although others are refused."),
+    minutes: float = Option(120, min=0.01, help="Longest that one run may take."),
+) -> None:
+    """Run a plan: many notebooks, several at a time; checked whole before the first one starts.
+
+    What fails says why and leaves the others alone. Ends with 0 when every run is done, 1 when one failed or was
+    blocked, and 2 when the plan was refused; then nothing is run.
+    """
+    from workbench.batch import run_plan
+    from workbench.index import write_index
+    from workbench.plans import read_plan
+
+    outside_cities(out, raw="data/raw")
+    rows, refused = read_plan(plan, out=out, only=only, keep_going=keep_going)
+    with _live(len(rows)) as (tell, said):
+        table = run_plan(rows, jobs=jobs, scheduler=scheduler, resume=resume, minutes=minutes, tell=tell, say=said)
+    print(table.fillna("").to_string(index=False))
+    print(*(f"refused: {name}: {why}" for name, why in refused.items()), sep="\n", end="\n" * bool(refused))
+    print(f"Index: {relative(write_index(resolve(out))[0])}")
+    raise typer.Exit(0 if table["state"].eq("done").all() and not refused else 1)
+
+
+@app.command()
+def index(
+    folder: str = Argument("reports", help="Folder that holds run folders.", metavar="DIR"),
+    lang: str = Option("en", help="Language of the pages.", metavar="en|nl|fr"),
+) -> None:
+    """Write a page over all runs of a folder, sorted by verdict, and one for each other order."""
+    from workbench.index import write_index
+
+    if not resolve(folder).is_dir():
+        raise ParameterError(f"no folder {relative(folder)}")
+    print(f"Index: {relative(write_index(resolve(folder), lang=lang)[0])}")
 
 
 @app.command()
@@ -175,14 +214,10 @@ def pool(
 ) -> None:
     """Pool the evidence cards of several cities and write a report."""
     say = _progress()
-    from workbench import provenance
-    from workbench.cards import choose, read_cards
+    from workbench.plans import read_inputs
 
     given, values = _parameters(POOL, parameter, cards=";".join(cards), out=out, lang=lang)
-    found = read_cards(cards)
-    choose(found, focus=values["focus"] or "", least=2)
-    seals = provenance.hash_parameters({"cards": sorted(card["sha256"] for card in found)})
-    raise typer.Exit(_run(POOL, given, data_hash=seals, say=say))
+    raise typer.Exit(_run(POOL, given, data_hash=read_inputs(values)[0], say=say))
 
 
 def simulate(out: CityFolder, **options) -> None:
@@ -233,6 +268,30 @@ def _progress() -> Callable[[str], None]:
     """Return a function that prints a line with the seconds since now; to stderr, so that results can be piped."""
     start = time.monotonic()
     return lambda text: print(f"{time.monotonic() - start:5.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _live(total: int) -> Iterator[tuple[Callable, Callable]]:
+    """Show how far a plan is: a bar in a terminal, in a log a line per run; yield what is told each row, each section."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console, now = Console(stderr=True, markup=False, highlight=False, soft_wrap=True), {}
+    columns = MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task, start = bar.add_task("", total=total), time.monotonic()
+
+        def said(name: str, section: str) -> None:
+            now[name] = section
+            bar.update(task, description="; ".join(f"{run}: {where}" for run, where in now.copy().items()))
+
+        def tell(row: dict[str, Any]) -> None:
+            now.pop(row["id"], None)
+            bar.advance(task)
+            words = ", ".join(filter(None, (row["state"], row["verdict"], row["reason"])))
+            console.print(f"{time.monotonic() - start:5.0f} s  {row['id']}: {words}")
+
+        yield tell, said
 
 
 def _parameters(notebook: str, further: list[str] | None, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:

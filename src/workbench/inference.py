@@ -34,6 +34,7 @@ from workbench.models.perceived import PRIORS, build_model, model_data
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_cpu_enable_async_dispatch", False)  # handing each small call to another thread costs more
 RHAT, ESS = 1.01, 400
+CORES = int(os.environ.get("WORKBENCH_CORES", 0)) or None  # of this machine, where several runs share it
 DIAGNOSTICS = ("rhat_max", "ess_bulk_min", "ess_tail_min", "divergences")
 
 
@@ -86,7 +87,7 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
         compiled = time.perf_counter()
         raw = nutpie.sample(
             _compiled(gradient, np.asarray(start)), draws=draws, tune=tune, chains=chains, seed=seed,
-            target_accept=target_accept, progress_bar=False, save_warmup=False, cores=cores,
+            target_accept=target_accept, progress_bar=False, save_warmup=False, cores=cores or CORES,
         )  # fmt: skip
         found = transform(raw["posterior"]["x"].values, values)
         posterior = {v.name: np.asarray(x) for v, x in zip(kept, found, strict=True)}
@@ -109,7 +110,7 @@ def small_sampler(model):
 
     def sample(seed, *, settings, **data):
         start = time.perf_counter()
-        raw = nutpie.sample(compiled.with_data(**data), seed=seed, progress_bar=False, **settings)
+        raw = nutpie.sample(compiled.with_data(**data), seed=seed, progress_bar=False, cores=CORES, **settings)
         found = {v.name: raw["posterior"][v.name].values for v in model.unobserved_RVs}
         attrs = settings | {"seed": seed, "sampler": f"NUTS, nutpie {nutpie.__version__}, numba"}
         attrs |= {"seconds_compile": spent, "seconds_sample": time.perf_counter() - start}

@@ -4,6 +4,7 @@ papermill leaves a notebook in which every cell says "completed" when the kernel
 folder beside its target, and status.json, written last, is the only word on how it ended.
 """
 
+import glob
 import hashlib
 import importlib
 import json
@@ -14,18 +15,21 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
+from filelock import FileLock, Timeout
 
 from workbench import provenance
 from workbench.errors import ParameterError
 from workbench.parameters import notebook_parameters, validate_parameters
 from workbench.paths import project_root, redactor, relative, resolve
 
+FINISHED = ("done", "blocked")
 PLACES = ("raw", "out", "cards", "prior_from", "run")  # parameters that are folders or files, lists separated by ';'
 # One thread per linear-algebra call: chains already fill the cores, and more threads make each other wait.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -38,28 +42,26 @@ def run_notebook(
     *,
     out: str | os.PathLike[str],
     data_hash: str | None = None,
+    cores: int | None = None,
+    minutes: float | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Run a notebook, publish what it made in the folder `out`, and return the content of status.json.
 
-    `say` is called with the heading of each section as it begins. A cell error, a dead kernel or a report that cannot
-    be made gives state "failed" with the reason in words; ParameterError is raised before anything is written.
+    `say` is called with the heading of each section as it begins; `cores` is how many a fit may use (all), `minutes` how
+    long the notebook may take (no limit). A cell error, a dead kernel, too long a run or a report that cannot be made
+    gives state "failed" with the reason in words; ParameterError is raised before anything is written, also where
+    another run is writing this folder, and OSError where the disk takes no more.
     """
     source, target = resolve(notebook), resolve(out)
-    own = {"out": str(out)} if "out" in notebook_parameters(source).model_fields else {}
-    values = validate_parameters(source, {**parameters, **own})
-    places = {name: values[name].split(";") for name in PLACES if values.get(name)}
-    shown = values | {name: ";".join(map(relative, given)) for name, given in places.items()}
-    hashed = {name: value for name, value in shown.items() if name not in ("raw", "out")} | {"notebook": source.stem}
-    hashes = {"parameters": provenance.hash_parameters(hashed), "data": data_hash, "code": provenance.code_hash()}
-    status = {"state": "done", "reason": "", "parameters": shown, "hashes": hashes, "started": _now(), "finished": None}
-    with _work_folder(target) as folder:
-        work = Path(folder)
+    values, places, status = _identity(source, parameters, out=out, data_hash=data_hash)
+    hashes = status["hashes"]
+    with _work_folder(target) as work:
         private = redactor({
-            folder: relative(target), str(target): relative(target),
+            str(work): relative(target), str(target): relative(target),
             **{str(resolve(place)): relative(place) for given in places.values() for place in given if place},
         })  # fmt: skip
-        failure = _execute(source, values, work=work, say=say)
+        failure = _execute(source, values, work=work, cores=cores, minutes=minutes, say=say)
         _clean(work / "notebook.ipynb", private)
         result = _clean(work / "result.json", private) or _clean(work / "pooled.json", private)
         failure = _render(work, lang=values.get("lang") or "en", result=result, say=say) or failure
@@ -71,28 +73,99 @@ def run_notebook(
     return status
 
 
-def _work_folder(target: Path) -> tempfile.TemporaryDirectory:
-    """Make the folder a run works in, beside its target so that publishing is a rename; clear those of killed runs."""
+def finished(
+    notebook: str | os.PathLike[str],
+    parameters: Mapping[str, object],
+    *,
+    out: str | os.PathLike[str],
+    data_hash: str | None = None,
+) -> dict[str, Any] | None:
+    """Return status.json of `out` if it is what this run would make: parameters, data, notebook, code; else None."""
+    wanted = _identity(resolve(notebook), parameters, out=out, data_hash=data_hash)[-1]["hashes"]
+    try:
+        status = json.loads((resolve(out) / "status.json").read_text(encoding="utf-8"))
+        there = all((resolve(out) / name).is_file() for name in status["files"])
+        same = {name: status["hashes"][name] for name in wanted} == wanted
+        return status if there and same and status["state"] in FINISHED else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def record_failure(out: str | os.PathLike[str], reason: str) -> None:
+    """Write into status.json of `out` that a run ended before it could do so itself."""
+    record = resolve(out) / "status.json"
+    before = json.loads(record.read_text(encoding="utf-8")).get("files", []) if record.is_file() else []
+    provenance.write_json(record, {"state": "failed", "reason": reason, "files": before, "finished": _now()})
+
+
+def _identity(source: Path, parameters: Mapping[str, object], *, out: object, data_hash: str | None) -> tuple:
+    """Return all values of a run, its folders and files, and the status it begins with: what makes it the same run."""
+    own = {"out": str(out)} if "out" in notebook_parameters(source).model_fields else {}
+    values = validate_parameters(source, {**parameters, **own})
+    places = {name: values[name].split(";") for name in PLACES if values.get(name)}
+    shown = values | {name: ";".join(map(relative, given)) for name, given in places.items()}
+    hashed = {name: value for name, value in shown.items() if name not in ("raw", "out")} | {"notebook": source.stem}
+    # Cards and an earlier run are named by a folder, but it is their content that counts.
+    read = [resolve(place) for name in ("cards", "prior_from", "run") for place in places.get(name, ())]
+    files = [file for place in read for file in (sorted(place.glob("*.json")) if place.is_dir() else [place])]
+    hashed |= {"read": provenance.hash_files(filter(Path.is_file, files))} if files else {}
+    hashes = {"parameters": provenance.hash_parameters(hashed), "data": data_hash, "code": provenance.code_hash()}
+    begin = {
+        "state": "done",
+        "reason": "",
+        "notebook": source.stem,
+        "parameters": shown,
+        "hashes": hashes,
+        "started": _now(),
+        "finished": None,
+    }
+    return values, places, begin
+
+
+@contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    """Lock a run's folder and make the one it works in, beside it so that publishing is a rename; clear what was killed."""
     if target.exists() and not target.is_dir():
         raise ParameterError(f"out: {target.name} is a file, not a folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(f".{target.name}.*.part"):
-            if not psutil.pid_exists(int(left.name.split(".")[-2].split("-")[0])):
-                shutil.rmtree(left, ignore_errors=True)
-        named = {"prefix": f".{target.name}.{os.getpid()}-", "suffix": ".part", "dir": target.parent}
-        return tempfile.TemporaryDirectory(**named, ignore_cleanup_errors=True)
+        lock = FileLock(target.parent / f".{target.name}.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ParameterError(f"out: {relative(target)} is being written by another run") from None
     except OSError as error:
         raise ParameterError(f"out: cannot write beside {target.name} ({error.strerror})") from None
+    try:
+        _clear(target)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        yield work
+    finally:
+        _clear(target)
+        Path(lock.lock_file).unlink(missing_ok=True)  # those who wait for it see that it is gone, and make a new one
+        lock.release()
 
 
-def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[[str], None]) -> str | None:
+def _clear(target: Path) -> None:
+    """Remove work folders of this target: whoever holds its lock is the only one who may have one."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _execute(
+    source: Path,
+    values: dict[str, Any],
+    *,
+    work: Path,
+    cores: int | None = None,
+    minutes: float | None = None,
+    say: Callable[[str], None],
+) -> str | None:
     """Run the notebook into work/notebook.ipynb; return None, or in words why it stopped."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
     injected = values | {"out": str(work)} | ({"raw": str(resolve(values["raw"]))} if values.get("raw") else {})
-    place = {"cell": 0, "section": ""}
+    place, ends = {"cell": 0, "section": ""}, time.monotonic() + 60 * (minutes or 0)
 
     def on_cell_start(cell: Any, **_: Any) -> None:
         heading = re.match(r"#+ +(.+)", cell.source) if cell.cell_type == "markdown" else None
@@ -116,7 +189,8 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            kernel_manager_class=_kernel_manager(),
+            kernel_manager_class=_kernel_manager(cores),
+            timeout_func=lambda cell: max(1, round(ends - time.monotonic())) if minutes else None,
             resources={"metadata": {"path": str(project_root())}},
             on_cell_start=on_cell_start,
             iopub_timeout=60,
@@ -126,17 +200,22 @@ def _execute(source: Path, values: dict[str, Any], *, work: Path, say: Callable[
         died = "the Python process that ran the notebook died; too little memory is the usual cause"
         why = died if isinstance(error, DeadKernelError) else f"{error.ename}: {error.evalue}"
         return f"'{place['section']}', cell [{place['cell']}]: {why}"
+    except TimeoutError as error:
+        late = minutes and time.monotonic() >= ends - 1
+        why = f"not finished after {minutes:g} minutes, so it was stopped" if late else f"{error}".splitlines()[0]
+        return f"'{place['section']}', cell [{place['cell']}]: {why}"
     except (OSError, RuntimeError) as error:
         return f"the notebook could not be run: {type(error).__name__}: {error}"
     return None
 
 
-def _kernel_manager() -> type:
+def _kernel_manager(cores: int | None) -> type:
     """Return a kernel manager that always starts this interpreter; a kernelspec in the home folder would win otherwise."""
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
     chosen = {name: os.environ.get(name, value) for name, value in KERNEL_ENVIRONMENT.items()}
+    chosen |= {"WORKBENCH_CORES": str(cores)} if cores else {}
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     metadata = {"supported_encryption": ["curve"]}
     spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=chosen, metadata=metadata)

@@ -32,7 +32,10 @@ def read_sheet(file: Path, table: str, entry: Mapping, *, faults: Faults) -> She
             faults.say(f"{file.name}, line 1, column {own!r} (named in [{table}.columns] {canonical}) is missing{hint}")
     # A heading that happens to be a canonical name, while the manifest takes that name from elsewhere, is not used.
     given = {name: f"{name} (unused)" for name in columns} | {own: canonical for canonical, own in columns.items()}
-    frame = _trim(raw.rename(columns=given), table, entry.get("missing", []))
+    text = {name: column.str.strip() for name, column in raw.rename(columns=given).items()}
+    # Columns that must have a value know no missing code: a respondent or district numbered 9 is not a "9 = no answer".
+    keys, missing = {name for name, column in TABLES.get(table, {}).items() if column.filled}, entry.get("missing", [])
+    frame = pd.DataFrame({name: x.mask(x.isin([""] if name in keys else ["", *missing])) for name, x in text.items()})
     for item, filtered in entry.get("routed", {}).items():
         if absent := [name for name in (filtered["column"], item) if name not in frame]:
             faults.say(f"{file.name}, line 1, column {absent[0]!r} (named in [respondents.routed.{item}]) is missing")
@@ -94,13 +97,3 @@ def _what_is_ragged(text: str, separator: str, error: Exception) -> str:
         return f": rows cannot be told apart: {said}; allowed: as many cells as headings"
     allowed = f"{width} cells, so a value that holds {separator!r}, such as a decimal comma, stands in quotes"
     return f", {lines_of(lines)}: more cells than headings: {shown(values)}; allowed: {allowed}"
-
-
-def _trim(frame: pd.DataFrame, table: str, missing: list[str]) -> pd.DataFrame:
-    """Strip blanks round every cell; empty cells and declared missing codes become NA.
-
-    Columns that must have a value know no missing code: a respondent or district numbered 9 is not a "9 = no answer".
-    """
-    keys = {name for name, column in TABLES.get(table, {}).items() if column.filled}
-    text = {name: frame[name].str.strip() for name in frame}
-    return pd.DataFrame({name: x.mask(x.isin([""] if name in keys else ["", *missing])) for name, x in text.items()})

@@ -1,0 +1,117 @@
+"""Plans: one row per run, read and checked whole before the first kernel starts.
+
+A plan is a CSV with `id`, `notebook` (file name without .ipynb) and notebook parameters; an empty cell is the default.
+What a run reads is checked here as well, in the shell's own process, for a plan as for a single command.
+"""
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import xarray as xr
+
+from workbench import provenance
+from workbench.cities import City, load_city
+from workbench.errors import ParameterError, SchemaError, nearest
+from workbench.panel import CHOICES, build_panel
+from workbench.parameters import notebook_parameters, validate_parameters
+from workbench.paths import NAME, project_root, relative, resolve
+from workbench.schema import Faults, Sheet, lines_of
+from workbench.sheets import read_sheet
+
+OWN = ("id", "notebook")  # columns that are not parameters
+READ = ("city", "raw", "prior", "prior_from", "run", "cards", "focus", *CHOICES)  # parameters that choose what is read
+
+
+def read_inputs(values: Mapping[str, Any]) -> tuple[str | None, City | None, xr.Dataset | None]:
+    """Return what a run with these parameters reads: the hash of its data, and its city and panel if it has these.
+
+    ParameterError or SchemaError where the notebook would stop: no such city or item, no panel, no cards to pool.
+    """
+    if values.get("cards"):
+        from workbench.cards import choose, read_cards
+
+        cards = read_cards(values["cards"].split(";"))
+        choose(cards, focus=values.get("focus") or "", least=2)
+        return provenance.hash_parameters({"cards": sorted(card["sha256"] for card in cards)}), None, None
+    if "city" not in values:
+        return None, None, None
+    city = load_city(values["city"], raw=resolve(values["raw"]))
+    panel = build_panel(city, **{name: values[name] for name in CHOICES}) if set(CHOICES) <= set(values) else None
+    if values.get("prior_from"):
+        if values["prior"] == "flat":
+            raise ParameterError("prior_from: with prior flat no prior of effects is used; leave one of them out")
+        from workbench.pooling import others
+
+        others(values["prior_from"], city=city, panel=panel)
+    if values.get("run") and not (resolve(values["run"]) / "result.json").is_file():
+        raise ParameterError(f"run: {relative(values['run'])} holds no evaluation")
+    return city.data_hash, city, panel
+
+
+def read_plan(
+    file: str | os.PathLike[str], *, out: str | os.PathLike[str], only: Collection[str] = (), keep_going: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the runs of a plan, each what `runs.run_notebook` is given and its `id`, and why other ids are refused.
+
+    `only` runs with these ids. Raises ParameterError with every fault of the plan at once, each with its line; with
+    `keep_going` a row with a fault is refused by itself, as long as one is left to run.
+    """
+    path, faults, runs, refused, seen = resolve(file), Faults(), [], {}, {}
+    if not path.is_file():
+        there = [found.name for found in path.parent.glob("*.csv")]
+        raise ParameterError(f"no plan {relative(path)}{nearest(path.name, there)}")
+    sheet = read_sheet(path, "plan", {}, faults=faults)
+    rows = _rows(sheet, only=only) if sheet else {}
+    told: dict[str, list[int]] = {}
+    for line, row in rows.items():
+        try:
+            given = {name: value for name, value in row.items() if name not in OWN}
+            run = {"notebook": row["notebook"], "parameters": given, "out": resolve(out) / row["id"]}
+            runs.append(run | {"id": row["id"], "data_hash": _data_hash(run, seen)})
+        except (ParameterError, SchemaError) as error:
+            refused[row["id"]] = str(error)
+            for text in str(error).splitlines():
+                told.setdefault(text, []).append(line)
+    whole = bool(faults.lines) or not rows
+    faults.lines += [f"{path.name}, {lines_of(lines)}: {text}" for text, lines in told.items()]
+    if whole or refused and not (keep_going and runs):
+        raise ParameterError("\n".join([f"{path.name}: refused, nothing was run", *dict.fromkeys(faults.lines)]))
+    return runs, refused
+
+
+def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict[str, Any]]:
+    """Return line -> cells of the rows to run; ids, notebooks and headings that are wrong are faults, and no row is run."""
+    frame, notebooks = sheet.frame, {path.stem: path for path in (project_root() / "notebooks").glob("*.ipynb")}
+    for name in [name for name in OWN if name not in frame]:
+        allowed = f"a heading {name}"
+        sheet.faults.say(f"{sheet.file}, line 1, column {name!r} is missing{nearest(name, frame)}; allowed: {allowed}")
+    if sheet.faults.lines:
+        return {}
+    used, ids = sheet.refuse_unknown(frame["notebook"].fillna(""), sorted(notebooks)), frame["id"].fillna("")
+    sheet.refuse(ids[~ids.str.fullmatch(NAME.pattern)], "lower-case letters, digits, '-' and '_', at most 100")
+    sheet.refuse(ids[ids.duplicated()], "each id once")
+    for name in [name for name in only if name not in set(ids)]:
+        sheet.faults.say(f"{sheet.file}: no run {name!r}{nearest(name, ids)}; allowed: an id of the plan")
+    known = dict.fromkeys(name for each in used.unique() for name in notebook_parameters(notebooks[each]).model_fields)
+    for name in frame.columns.difference([*OWN, *known]):
+        allowed = ", ".join(x for x in known if x != "out")
+        sheet.faults.say(f"{sheet.file}, line 1, column {name!r} is unknown{nearest(name, known)}; allowed: {allowed}")
+    if "out" in frame:
+        sheet.faults.say(
+            f"{sheet.file}, line 1, column 'out': a run's folder is its id in the folder of the plan's runs"
+        )
+    if sheet.faults.lines:
+        return {}
+    frame = frame.assign(notebook=frame["notebook"].map(notebooks))[ids.isin(only) | (len(only) == 0)]
+    return {line: row.dropna().to_dict() for line, row in frame.iterrows()}
+
+
+def _data_hash(run: Mapping[str, Any], seen: dict[str, str | None]) -> str | None:
+    """Return the hash of what a run reads, its parameters checked; `seen` keeps what runs with the same choices read."""
+    values = validate_parameters(run["notebook"], run["parameters"])
+    key = json.dumps({name: values[name] for name in READ if name in values})
+    if key not in seen:
+        seen[key] = read_inputs(values)[0]
+    return seen[key]
