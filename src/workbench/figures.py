@@ -47,11 +47,18 @@ def show(fig: Figure, alt: str, *, simulated: bool = False, lang: str = "en") ->
     display({"image/png": data, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
-def image_tag(fig: Figure, alt: str, *, width: int | None = None, simulated: bool = False, lang: str = "en") -> Markup:
-    """The figure as an `<img>` that holds its own data, sharp in print; `width` in screen pixels."""
-    alt, data = _encoded(fig, alt, dpi=2 * DPI, simulated=simulated, lang=lang)
-    size = Markup(' width="{}"').format(width) if width else ""
-    return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(data, alt, size)
+def image_tag(
+    plot: Callable, *data: object, size: tuple, width: int | None = None, simulated: bool = False, lang: str, **options
+) -> Markup:
+    """What `plot` draws of the data, `size` in inches, as an `<img>` that holds its own data, sharp in print.
+
+    `width` is in screen pixels.
+    """
+    fig, ax = plt.subplots(figsize=size)
+    alt = plot(*data, ax=ax, lang=lang, **options)
+    alt, encoded = _encoded(fig, alt, dpi=2 * DPI, simulated=simulated, lang=lang)
+    shown = Markup(' width="{}"').format(width) if width else ""
+    return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(encoded, alt, shown)
 
 
 def _encoded(fig: Figure, alt: str, *, dpi: int, simulated: bool, lang: str) -> tuple[str, str]:

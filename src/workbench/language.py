@@ -120,6 +120,7 @@ def _findings(lang: str):
 
     pages = Environment(loader=FileSystemLoader(FOLDER.parent / "template"), undefined=StrictUndefined)
     pages.globals["_"] = translator(lang).gettext
-    pages.filters |= {form.__name__: partial(form, lang=lang) for form in (number, points, percent, short)}
+    forms = (number, points, percent, short, rough, month)
+    pages.filters |= {form.__name__: partial(form, lang=lang) for form in forms}
     pages.filters["whole"] = partial(number, lang=lang, decimals=0)
     return pages.get_template("findings.j2").module

@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 
 from workbench import estimands
-from workbench.language import rough, translator
+from workbench.language import said
 
 PRICE = {"median": 0.5, "lower90": 0.05, "upper90": 0.95}
 
@@ -46,7 +46,7 @@ def value(place, panel, fewer, result, *, worth_eur=None, lang) -> pd.DataFrame:
         more = evsi(net, shrink=_one_more_wave(panel, frame)[:, None])
         found = {"p_worth": (net > 0).mean(1), "net_benefit": net.mean(1), "evpi": evpi(net), "evsi": more}
         frame = frame.join(pd.DataFrame(found, frame.index).where(known))
-    return frame.assign(told=[_told(row, lang) for row in frame.to_dict("records")])
+    return frame.assign(told=[said("price", lang, row=row) for row in frame.to_dict("records")])
 
 
 def priced(result, frame) -> dict:
@@ -85,15 +85,3 @@ def _one_more_wave(panel, frame) -> np.ndarray:
     more = (1 / pre + 1 / post) / (1 / pre + 1 / (post + 1)) - 1
     ratio = np.maximum(1 - (frame["sd"] / frame["prior_sd"]).to_numpy(float) ** 2, 0) * more  # v0 / v1
     return np.sqrt(ratio / (1 + ratio))
-
-
-def _told(row, lang) -> str:
-    """The price in words; its upper end is "no benefit" where more than 5 % of draws have none."""
-    _ = translator(lang).gettext
-    if np.isnan(row["median"]):
-        missing = _("no cost given") if np.isnan(row["cost_eur"]) else _("no residents given")
-        return _("no price") if row["verdict"] == "blocked" else missing
-    median, low, high = (_("no benefit") if np.isinf(row[q]) else rough(row[q], lang) for q in PRICE)
-    if np.isinf(row["median"]):
-        return low if np.isinf(row["lower90"]) else _("no benefit (at best EUR {low})").format(low=low)
-    return _("EUR {median} ({low} to {high})").format(median=median, low=low, high=high)

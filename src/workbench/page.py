@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import xarray as xr
 from IPython.display import HTML
@@ -25,7 +24,10 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
     """
     shown = {}
     if result["verdict"] != "blocked":
-        picture, share = partial(_picture, simulated=result["simulated"], lang=lang), window_share(panel, trends)
+        picture, share = (
+            partial(figures.image_tag, simulated=result["simulated"], lang=lang),
+            window_share(panel, trends),
+        )
         unsafe, fewer, more = _changed(result, share)
         drawn = picture(figures.plot_residents, unsafe, fewer=fewer, more=more, size=(3, 3), width=270)
         shown["residents"] = {"picture": drawn, "caption": _residents_caption(result, share, panel, lang)}
@@ -45,19 +47,9 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
         grade_text=said("grade", lang, checks=result["checks"]),
         next_step=verdict.next_step(result, names=project_names(panel), lang=lang),
         registered=registration.sentence(result.get("registration", {}), lang=lang),
-        label=partial(verdict.label, lang=lang),
         number=lambda value, decimals: "?" if value is None else number(value, lang, decimals),
         **shown,
     )
-
-
-def _picture(
-    plot: Callable, *data: object, size: tuple, width: int | None = None, simulated: bool, lang: str, **options
-):
-    """What `plot` draws of the data on axes of this size in inches, as an `<img>`."""
-    fig, ax = plt.subplots(figsize=size)
-    alt = plot(*data, ax=ax, lang=lang, **options)
-    return figures.image_tag(fig, alt, width=width, simulated=simulated, lang=lang)
 
 
 def _question(panel: xr.Dataset, lang: str) -> str:

@@ -5,7 +5,7 @@ The first step of Action 5. Indicators follow the six dimensions of Action 1 (in
 
 import tomllib
 from pathlib import Path
-from textwrap import wrap
+from textwrap import fill
 
 import matplotlib.dates as mdates
 import pandas as pd
@@ -52,7 +52,7 @@ def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
     Orange columns are survey waves. `rows` of `runs` (the first 40 are drawn), `pairs` of `overlaps`.
     """
     _ = translator(lang).gettext
-    shown, told = rows.head(40), []
+    shown = rows.head(40)
     last = max(waves["end"].max(), rows[["full", "stop"]].max().max()) + pd.Timedelta(days=60)
     until, running = shown["stop"].fillna(last), shown.index[shown["stop"].isna()]
     both = pd.concat([pairs, pairs.assign(project=pairs["project_other"])])[["area", "project", "begin", "end"]]
@@ -69,11 +69,9 @@ def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
         ax.text(wave["start"], 0.7, wave["wave"], va="bottom", color=ORANGE)
     ax.text(-0.01, 0.7, _("survey waves"), transform=ax.get_yaxis_transform(), ha="right", va="bottom", color=ORANGE)
     for _project, group in shown.groupby("project", sort=False):
-        name, until = group["name"].iloc[0], month(group["stop"].max(skipna=False), lang) or _("still running")
         style = {"transform": ax.get_yaxis_transform(), "va": "top", "color": BLUE, "weight": "bold"}
-        ax.text(1.02, 0.4 - group.index[0], "\n".join(wrap(name, 24)), **style)
+        ax.text(1.02, 0.4 - group.index[0], fill(group["name"].iloc[0], 24), **style)
         ax.axhline(0.5 - group.index[0], color=RULE, lw=0.8)
-        told.append(f"{name} ({len(group)}): {month(group['start'].min(), lang)} – {until}")
     ax.set_yticks(-shown.index, shown["area_name"])
     ax.tick_params(axis="y", labelcolor=INK)
     ax.set(ylim=(0.4 - len(shown), 1.8), xlim=(None, last + pd.Timedelta(days=30)))
@@ -81,10 +79,8 @@ def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
     ax.xaxis.set_major_locator(mdates.YearLocator())
     ax.xaxis.set_major_formatter(mdates.DateFormatter("%Y"))
     sns.despine(ax=ax, left=True)
-    text = _(
-        "Projects, in how many areas, and when: {said}. Survey waves: {waves}. Areas with two projects at a time: {n}."
-    )
-    return text.format(said="; ".join(told), waves=", ".join(waves["wave"]), n=pairs["area"].nunique())
+    projects = [group for _project, group in shown.groupby("project", sort=False)]
+    return said("timeline", lang, projects=projects, waves=waves["wave"], n=pairs["area"].nunique())
 
 
 def reach(rows, place, *, by, lang) -> pd.DataFrame:

@@ -1,7 +1,5 @@
 """What there is before any model, as tables: files, projects, waves, the item, areas, answers."""
 
-from html import escape
-
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -10,7 +8,7 @@ from IPython.display import HTML
 from workbench import collective
 from workbench.items import ITEMS
 from workbench.language import month, number, said, short, translator
-from workbench.tables import categories, frame, parameters, ranges
+from workbench.tables import categories, filled, frame, parameters, ranges
 
 
 def city(place: object, *, lang: str) -> pd.DataFrame:
@@ -40,12 +38,10 @@ def projects(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd
 
 def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.DataFrame:
     """What `registration.compare` found: per project when it was registered, and what the evaluation does otherwise."""
-    _ = translator(lang).gettext
-    told = {"changed": _("changed after it was written"), "outcomes_known": _("written after outcomes were in")}
-    nothing = np.where(compared["registered"] == "", "", _("nothing"))
     made = {"project": compared["project"].map(panel["project_name"].to_series())}
-    made["registered"] = compared["registered"].replace("", _("no"))
-    made["field"] = compared["field"].replace(told).where(compared["field"] != "", nothing)
+    made["registered"] = compared["registered"].replace("", translator(lang).gettext("no"))
+    pairs = compared[["field", "registered"]].values
+    made["field"] = [said("deviation", lang, field=field, registered=date) for field, date in pairs]
     return frame(compared.assign(**made), "project registered field registered_value used_value", lang=lang)
 
 
@@ -117,9 +113,7 @@ def notices(place: object, *, lang: str, panel: xr.Dataset | None = None) -> HTM
     What the reader of the files says is marked as English; what the panel adds is in `lang`.
     """
     texts = place.notices if panel is None else panel.attrs["notices"].splitlines()
-    head = translator(lang).gettext("Noticed and assumed, in the words of the files and their reader:")
-    items = "".join(f"<li{' lang="en"' * (text in place.notices)}>{escape(text)}</li>" for text in texts)
-    return HTML(f'<div class="notices"><p><b>{escape(head)}</b></p><ul>{items}</ul></div>' if items else "")
+    return filled("notices.html.j2", texts=texts, english=place.notices, lang=lang)
 
 
 def rubric(*, lang: str) -> pd.DataFrame:

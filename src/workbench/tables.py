@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from workbench.items import ITEMS
 from workbench.language import euro, month, number, percent, points, said, short, translator
 from workbench.panel import answers_told
-from workbench.verdict import change, label
+from workbench.verdict import label
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -133,7 +133,7 @@ def money(value: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.Data
     """What each project cost, for how many residents, and per resident no longer unsafe; `value` of `money.value`."""
     _ = translator(lang).gettext
     fewer = value[["fewer_median", "fewer_lower90", "fewer_upper90"]].set_axis(["mean", "low", "high"], axis=1)
-    words = fewer.dropna().map(lambda count: change(-float(f"{count:.2g}"), lang=lang))
+    words = fewer.dropna().map(lambda count: said("change", lang, points=-float(f"{count:.2g}")))
     told = {p: _("{mean} ({low} to {high})").format(**row) for p, row in words.to_dict("index").items()}
     rows = value.rename(columns={"name": "project", "residents": "concerned", "told": "price"})
     names = "project cost_eur concerned fewer price at_minimum p_worth net_benefit evpi evsi"

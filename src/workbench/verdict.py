@@ -52,11 +52,6 @@ def label(word: str, *, lang: str) -> str:
     return translator(lang).gettext(word)
 
 
-def change(points: float, *, lang: str) -> str:
-    """A change in residents out of 100 in words: `5.6 fewer`, `0.2 more`, `no change`."""
-    return said("change", lang, points=points)
-
-
 def headline_count(att: dict, *, minimum_pp: float) -> float:
     """Residents in 100 for the headline: a whole number, or one decimal where rounding would say something else.
 
@@ -102,15 +97,12 @@ def odds(result: dict, *, lang: str) -> list[dict]:
     rows = [(first, f"p_{first}_minimum"), (first, f"p_{first}"), (other, f"p_{other}")]
     if verdict == "no worthwhile change":
         rows[0] = ("within", "p_within_minimum")
-    minimum = lambda key: result["minimum_pp"] if key.endswith("minimum") else 0
+    texts = [
+        said("odds", lang, kind=kind, minimum=key.endswith("minimum") and result["minimum_pp"]) for kind, key in rows
+    ]
     return [
-        {
-            "kind": kind,
-            "text": said("odds", lang, kind=kind, minimum=minimum(key)),
-            "chance": percent(att[key], lang),
-            "percent": whole_percent(att[key]),
-        }
-        for kind, key in rows
+        {"kind": kind, "text": text, "chance": percent(att[key], lang), "percent": whole_percent(att[key])}
+        for (kind, key), text in zip(rows, texts, strict=True)
     ]
 
 
