@@ -111,3 +111,8 @@ def test_with_keep_going_a_faulty_row_is_refused_alone(write_plan):
     runs, refused = read(file, keep_going=True)
     assert [run["id"] for run in runs] == ["b"] and list(refused) == ["a"] and "no city 'nowhere'" in refused["a"]
     assert "no city" in "\n".join(refusal(write_plan("id,notebook,city\na,01-look,nowhere\n"), keep_going=True))
+
+
+def test_the_plan_that_comes_with_the_project_is_in_order():
+    runs, refused = plans.read_plan("plans/demo.csv", out="reports/demo-plan")
+    assert len(runs) == 4 and not refused
