@@ -52,7 +52,8 @@ def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
         try:
             said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
             kind = "shares" if manifest.file_of(said, "shares", file.parent) else "respondents"
-            row |= {"name": str(said.get("name", "")), "language": str(said.get("language", "en"))}
+            name = str(said.get("name", ""))
+            row |= {"name": name if schema.readable(name) else "?", "language": str(said.get("language", "en"))}
             rows.append(row | {"simulated": bool(said.get("simulated", False)), "kind": kind})
         except (OSError, ValueError):
             rows.append(row | {"kind": "city.toml cannot be read"})
@@ -182,17 +183,14 @@ def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataF
         said = {"made_by": "workbench"} | dict(manifest)
         for table, frame in tables.items():
             said[table] = {"file": FILES[table]} | dict(said.get(table, {}))
-            provenance.write_text(new / said[table]["file"], _as_csv(frame))
+            text = frame.to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%d")
+            provenance.write_text(new / said[table]["file"], text)
         provenance.write_text(new / "city.toml", tomlkit.dumps(said))
         read_folder(new)
         if folder.exists():
             os.replace(folder, Path(temporary) / "old")
         os.replace(new, folder)
     return folder
-
-
-def _as_csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%d")
 
 
 def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Path:
@@ -207,7 +205,7 @@ def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Pa
         if frame is None:
             (folder / f"{table}.csv").unlink(missing_ok=True)
         else:
-            provenance.write_text(folder / f"{table}.csv", _as_csv(frame))
+            provenance.write_csv(folder / f"{table}.csv", frame)
     if panel is not None:
         provenance.write_bytes(folder / "panel.nc", bytes(panel.to_netcdf(engine="h5netcdf")))
     facts = ("city", "name", "simulated", "data_hash", "items", "notices")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workbench.errors import SchemaError, nearest
 from workbench.items import ITEMS, LANGUAGES
-from workbench.schema import CONTRACT, STRATA, TABLES, Faults
+from workbench.schema import CONTRACT, SEEN, STRATA, TABLES, Faults, readable, shown
 
 FILES = {table: said["file"] for table, said in CONTRACT.items()}
 RECODABLE = {"area", "wave", *STRATA, "kind", "item", "category", "focus", "condition", "dimension"}
@@ -39,6 +39,10 @@ def read(folder: Path, *, faults: Faults) -> dict:
     good = _known("", said, ALLOWED, faults=faults)
     if not good.get("name"):
         faults.say('city.toml: name is missing; allowed: name = "what the city is called"')
+    if not readable(good.get("name", "")):
+        faults.say(f"city.toml: name {shown([good['name']])}; allowed: one line of at most 100 {SEEN}")
+    if endless := [note for note in good.get("notes", ()) if not readable(str(note), 2000, lines=True)]:
+        faults.say(f"city.toml: notes {shown(endless)}; allowed: texts of at most 2000 {SEEN}")
     if good.get("language", "en") not in LANGUAGES:
         faults.say(f"city.toml: language {good['language']!r}; allowed: {', '.join(LANGUAGES)}")
     for table in [table for table in TABLES if table in good]:

@@ -6,6 +6,7 @@ nothing stops at the first fault. A validation library would add only the checks
 words that a city needs, and costs half a second to import.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Column:
     between: tuple = (-np.inf, np.inf)  # for numbers: lowest, highest, and which of the two belong if not both
     whole: bool = False
     among: tuple[str, ...] = ()  # for text
+    longest: int = 100  # characters
+    lines: bool = False  # more than one
     heading: bool = False  # the file must have this column
     filled: bool = False  # and, where it has, every row must have a value
 
@@ -54,6 +57,8 @@ DIMENSIONS = TABLES["indicators"]["dimension"].among
 DTYPES = {"text": "str", "number": "float64", "date": "datetime64[us]", "flag": "bool"}
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 SHOWN = 3
+HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+SEEN = "characters, all of which can be seen"
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,11 @@ def convert(sheet: Sheet) -> pd.DataFrame:
     return table
 
 
+def readable(text: str, longest: int = 100, *, lines: bool = False) -> bool:
+    """Is a text short enough for a page, and can all of it be seen: no control character, none that turns text round?"""
+    return len(text) <= longest and not HIDDEN.search(re.sub(r"[\t\r\n]", " ", text) if lines else text)
+
+
 def with_all_columns(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the table with every column of its contract, absent ones as missing values (a flag as false)."""
     columns = TABLES[name]
@@ -166,7 +176,10 @@ def _convert_column(sheet: Sheet, text: pd.Series, column: Column) -> pd.Series:
     if column.among:
         return sheet.refuse_unknown(text, column.among).reindex(text.index)
     if column.kind == "text":
-        return text
+        hidden = [one for one in text.dropna().unique() if not readable(one, column.longest, lines=column.lines)]
+        bad, lines = text.isin(hidden), "text" if column.lines else "one line"
+        sheet.refuse(text[bad], f"{lines} of at most {column.longest} {SEEN}")
+        return text.mask(bad)
     values = _read(text, column.kind, decimal=sheet.decimal)
     wrong = text[text.notna() & values.isna()]
     pattern, why = MISTAKES.get(column.kind.replace("number", f"number{sheet.decimal}"), ("", ""))
