@@ -77,10 +77,10 @@ def draw(panel, *, prior="sceptical", rho=None, factor=1.0, seed=0) -> tuple[xr.
     grid = np.array(list(product(SHOCKS, CORRELATIONS if rho is None else [rho])))
     score, found = halfnorm.logpdf(grid[:, 0], scale=0.17) + np.log(grid[:, 0]), []
     score += beta.logpdf(grid[:, 1], 2, 2) if rho is None else 0.0
-    nobody = np.zeros((1, panel.sizes["wave"]))
+    nobody = {"information": np.zeros((1, panel.sizes["wave"])), "year": panel["year"].values}
     for at, (sd, correlation) in enumerate(grid):
-        shock = linear.covariance(nobody, year=panel["year"].values, sd_shock=sd, rho=correlation)[0]
-        cells = level + np.kron(np.eye(panel.sizes["area"]), shock)
+        shock, _inverse = linear.covariance(nobody, False, sd_shock=sd, rho=correlation)
+        cells = level + np.kron(np.eye(panel.sizes["area"]), shock[0])
         root = np.linalg.cholesky(cells[np.ix_(seen, seen)] + error)
         half = np.linalg.solve(root, y)
         score[at] -= 0.5 * half @ half + np.log(np.diag(root)).sum()

@@ -10,7 +10,8 @@ NO_SHOCK = {"sd_shock": 0.0, "rho": 0.5}
 
 def equal_errors(used):
     used = np.asarray(used, bool)
-    return linear.precision(np.ones(used.shape), used, year=np.arange(used.shape[1] * 1.0), **NO_SHOCK)
+    data = {"information": np.ones(used.shape), "year": np.arange(used.shape[1] * 1.0)}
+    return linear.covariance(data, used, **NO_SHOCK)[1]
 
 
 def gap(data):
@@ -59,8 +60,10 @@ def test_points_are_counted_back_from_the_share_in_the_window():
 
 def test_a_lasting_shock_makes_an_area_nearly_one_answer():
     used = np.ones((1, 2), bool)
-    found = linear.precision(np.ones((1, 2)), used, year=np.array([0.0, 2.0]), sd_shock=1.0, rho=0.5)
-    np.testing.assert_allclose(np.linalg.inv(found[0]), [[2.0, 0.5], [0.5, 2.0]])
+    data = {"information": np.ones((1, 2)), "year": np.array([0.0, 2.0])}
+    errors, inverse = linear.covariance(data, used, sd_shock=1.0, rho=0.5)
+    np.testing.assert_allclose(errors[0], [[2.0, 0.5], [0.5, 2.0]])
+    np.testing.assert_allclose(np.linalg.inv(inverse[0]), errors[0])
 
 
 def test_the_slope_before_and_its_standard_error_are_those_of_paper():
@@ -80,7 +83,7 @@ def test_one_wave_before_leaves_the_slope_unknown():
 def test_where_all_areas_are_treated_the_last_to_start_are_the_comparison():
     made = panel([[20, 20, 20], [20, 20, 20]], treated=(0, 1), first=1)
     made["design"][1, 1] = 0.0
-    assert linear.contrasted(made).tolist() == [True, False]
+    assert linear.summaries(made)["treated"].tolist() == [True, False]
 
 
 def test_both_scales_agree_with_the_formula_in_the_smallest_case():

@@ -87,7 +87,7 @@ def design_level(city, panel) -> int:
 
 def design_grade(panel, level, *, lang) -> tuple[str, str]:
     """The design level in words; warns below 3."""
-    treated = linear.contrasted(panel)
+    treated = linear.summaries(panel)["treated"]
     text = said("design_grade", lang, level=level, treated=treated.sum(), others=(~treated).sum())
     return ("pass" if level >= 3 else "warn"), text
 
@@ -122,8 +122,12 @@ def composition(panel, posterior, *, lang) -> tuple[str, str]:
     more than 15 points at p < 0.001, both over the number of levels. Adds by how much respondents differ from residents.
     """
     counts = panel["counts"].sum("answer").transpose("area", "wave", "stratum").values
-    levels, data = _levels(panel, lang), linear.summaries(panel)
-    mix = counts / np.maximum(counts.sum(-1, keepdims=True), 1e-9)
+    mix, levels = counts / np.maximum(counts.sum(-1, keepdims=True), 1e-9), {}
+    for name in (name for name in STRATA if name in panel.coords):
+        values = np.unique(panel[name].values)
+        for value in values[len(values) == 2 :]:  # of two levels one, the other mirrors it
+            levels[said("level", lang, name=name, value=value)] = (panel[name].values == value).astype(float)
+    data, treated = linear.summaries(panel), panel["treated"].values
     shifts = {level: _shift(data, mix @ inside) for level, inside in levels.items()}
     shifts = {level: (100 * size, 2 * norm.sf(abs(size) / se)) for level, (size, se) in shifts.items() if se > 0}
     if not shifts:
@@ -135,36 +139,22 @@ def composition(panel, posterior, *, lang) -> tuple[str, str]:
     if "strata" in posterior:
         base = float(posterior["latent"].mean(("chain", "draw")).where(panel["treated"]).mean())
         change = 100 * _shift(data, mix @ expit(base + posterior["strata"].mean(("chain", "draw")).values))[0]
-    unlike, gap = _unlike(panel, counts.sum(1), levels)
+    people, asked = panel["population"].transpose("area", "stratum").values[treated], counts.sum(1)[treated]
+    more = 100 * (asked / asked.sum(1, keepdims=True) * people.sum(1, keepdims=True) - people).sum(0) / people.sum()
+    gaps = {level: float(more @ inside) for level, inside in levels.items()}
+    unlike = max(gaps, key=lambda level: abs(gaps[level]))
+    gap = gaps[unlike]
     about = {"level": most, "shift": shifts[most][0], "change": change, "gap": gap}
     return status, said("composition", lang, status=status, unlike=unlike if abs(gap) >= UNLIKE else "", **about)
-
-
-def _levels(panel, lang) -> dict[str, np.ndarray]:
-    """Each level in words -> the strata it holds (0 or 1); of two levels one, the other mirrors it."""
-    found = {}
-    for name in (name for name in STRATA if name in panel.coords):
-        values = np.unique(panel[name].values)
-        for value in values[len(values) == 2 :]:
-            found[said("level", lang, name=name, value=value)] = (panel[name].values == value).astype(float)
-    return found
 
 
 def _shift(data, share) -> tuple[float, float]:
     """How far a share (0-1; area, wave) of the answers moved in treated areas beyond the others, and its error."""
     n, no_shock = data["answers"], {"sd_shock": 0.0, "rho": 0.5}
     about = {"free": data["free"], "window": data["window"]}
-    size, se = linear.effect_of(data | {"latent": share, "information": n}, **about, **no_shock)
-    inverse = linear.precision(n, data["free"], year=data["year"], **no_shock)
-    *_rest, left, df = linear.regress(share, inverse, np.zeros((*n.shape, 0)))
+    made = data | {"latent": share, "information": n}
+    size, se = linear.effect_of(made, **about, **no_shock)
+    _errors, inverse = linear.covariance(made, data["free"], **no_shock)
+    left = linear.regress(share, inverse, np.zeros((*n.shape, 0)))[3]
     mean = np.average(share, weights=n)
-    return size, se * np.sqrt(max(mean * (1 - mean), left / df if df > 0 else 0.0))
-
-
-def _unlike(panel, counts, levels) -> tuple[str, float]:
-    """The level in which respondents (area, stratum) differ most from residents of treated areas, and by how many points."""
-    treated = panel["treated"].values
-    people, asked = panel["population"].transpose("area", "stratum").values[treated], counts[treated]
-    asked = asked / asked.sum(1, keepdims=True) * people.sum(1, keepdims=True)
-    more = 100 * (asked - people).sum(0) / people.sum()
-    return max(((level, float(more @ inside)) for level, inside in levels.items()), key=lambda found: abs(found[1]))
+    return size, se * np.sqrt(max(mean * (1 - mean), left))

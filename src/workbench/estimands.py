@@ -5,6 +5,8 @@ everything else as drawn, shocks included (Puhani 2012; Wooldridge 2023): terms 
 and transformed, predicted probabilities are never cross-differenced. Negative means fewer residents feel unsafe.
 """
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -34,19 +36,17 @@ def att_by(panel, draws, by) -> xr.DataArray:
     By project only that project's own terms are removed; by event time every running wave counts, in or out of the
     window; by category it is the change in the share of residents who give that answer.
     """
-    window = panel["window"].any("project")
+    window, removed = panel["window"].any("project"), _removed(panel, draws)
     if by == "project":
         inside = {p: panel["window"].sel(project=p) for p in panel["project"].values}
         parts = {p: _mean_change(panel, draws, inside[p], _removed(panel, draws, p)) for p in inside}
     elif by == "area":
-        areas = [a for a in panel["area"].values if bool(window.sel(area=a).any())]
-        removed = _removed(panel, draws)
+        areas = panel["area"].values[window.any("wave")]
         parts = {a: _mean_change(panel, draws, window & (panel["area"] == a), removed) for a in areas}
     elif by == "event_time":
         times = np.unique(panel["event_time"].values[panel["exposure"].values > 0])
         parts = {int(t): _event(panel, draws, t) for t in times}
     elif by == "category":
-        removed = _removed(panel, draws)
         shift = [_mean_change(panel, draws, window, removed, above=k) for k in range(1, panel.sizes["category"])]
         edges = [0 * shift[0], *shift, 0 * shift[0]]
         parts = {level: edges[k] - edges[k + 1] for k, level in enumerate(panel["category"].values)}
@@ -68,22 +68,33 @@ def without(panel, draws, project) -> xr.DataArray:
 
 
 def summarise(draws, *, minimum_pp=np.nan) -> dict[str, float]:
-    """Mean, sd, 50 % and 90 % equal-tailed intervals, and the chances of a fall, a worthwhile fall and a rise."""
-    x = draws.values
+    """Mean, sd, 50 % and 90 % equal-tailed intervals, and the chances of a fall, a rise, a worthwhile one, and neither."""
+    x, least, known = draws.values, minimum_pp, 1.0 if np.isfinite(minimum_pp) else np.nan
     found = {"mean": x.mean(), "sd": x.std(), **{name: np.quantile(x, q) for name, q in QUANTILES.items()}}
-    known = np.isfinite(minimum_pp)
-    found |= {"p_fall": (x < 0).mean(), "p_fall_minimum": (x < -minimum_pp).mean() if known else np.nan}
-    return {name: float(value) for name, value in (found | {"p_rise": (x > 0).mean()}).items()}
+    found |= {"p_fall": (x < 0).mean(), "p_fall_minimum": known * (x < -least).mean(), "p_rise": (x > 0).mean()}
+    found |= {"p_rise_minimum": known * (x > least).mean(), "p_within_minimum": known * (abs(x) < least).mean()}
+    return {name: float(value) for name, value in found.items()}
 
 
-def effects_table(panel, idata) -> pd.DataFrame:
+def effects_table(panel, idata, *, by=("project", "area", "event_time", "category"), draws=None) -> pd.DataFrame:
     """Every estimand as a tidy frame with the columns of effects.csv; pp unless `scale` says latent (logit)."""
-    return _table(panel, idata["posterior"].to_dataset(), ("project", "area", "event_time", "category"))
+    draws, minimum = idata["posterior"].to_dataset() if draws is None else draws, float(panel.attrs["minimum_pp"])
+    own = dict(zip(panel["project"].values, project_minimum(panel), strict=True))
+    rows = [{"estimand": "att", "scale": "pp"} | summarise(att(panel, draws), minimum_pp=minimum)]
+    rows.append({"estimand": "att", "scale": "latent"} | summarise(latent_att(panel, draws)))
+    for dim in by:
+        values = att_by(panel, draws, dim)
+        for key in values[dim].values:
+            about, size = {"estimand": f"att_by_{dim}", dim: key}, own[key] if dim == "project" else minimum
+            rows.append(about | {"scale": "pp"} | summarise(values.sel({dim: key}), minimum_pp=size))
+            if dim == "project":
+                rows.append(about | {"scale": "latent"} | summarise(latent_att(panel, draws, key)))
+    return pd.DataFrame(rows).reindex(columns=COLUMNS).assign(item=panel.attrs["item"]).astype({"event_time": "Int64"})
 
 
 def prior_effects(panel, idata) -> pd.DataFrame:
     """Rows `att` and `att_by_project` of the same table under the prior of the effects, at this city's baseline."""
-    return _table(panel, prior_draws(panel, idata), ("project",))
+    return effects_table(panel, idata, by=("project",), draws=prior_draws(panel, idata))
 
 
 def prior_draws(panel, idata) -> xr.Dataset:
@@ -106,22 +117,20 @@ def trends(panel, idata) -> pd.DataFrame:
     """
     draws = idata["posterior"].to_dataset()
     removed, rows = _removed(panel, draws), []
-    for group, keep in (("treated", panel["treated"]), ("comparison", ~panel["treated"])):
-        for wave in panel["wave"].values:
-            here = keep & (panel["respondents"].sel(wave=wave) > 0)
-            if not bool(here.any()):
-                continue
-            seen = panel["share_unsafe"].sel(wave=wave).where(here)
-            share = float(100 * seen.weighted(panel["population"].sum("stratum")).mean())
-            base = {"group": group, "wave": wave, "year": float(panel["year"].sel(wave=wave))}
-            if np.isfinite(share):
-                rows.append(base | {"series": "observed", "mean": share})
-            at = here & (panel["wave"] == wave)
-            rows.append(base | {"series": "modelled"} | summarise(_level(panel, draws, at, 0 * removed)))
-            if group == "treated":
-                rows.append(base | {"series": "without"} | summarise(_level(panel, draws, at, removed)))
-    order = ["group", "series", "wave", "year", "mean", "lower50", "upper50", "lower90", "upper90"]
-    return pd.DataFrame(rows).reindex(columns=order)
+    groups = {"treated": panel["treated"], "comparison": ~panel["treated"]}
+    for group, wave in product(groups, panel["wave"].values):
+        at = groups[group] & (panel["respondents"] > 0) & (panel["wave"] == wave)
+        if not at.any():
+            continue
+        seen = panel["share_unsafe"].where(at).sel(wave=wave)
+        share = float(100 * seen.weighted(panel["population"].sum("stratum")).mean())
+        base = {"group": group, "wave": wave, "year": float(panel["year"].sel(wave=wave))}
+        if np.isfinite(share):
+            rows.append(base | {"series": "observed", "mean": share})
+        rows.append(base | {"series": "modelled"} | summarise(_level(panel, draws, at, 0 * removed)))
+        if group == "treated":
+            rows.append(base | {"series": "without"} | summarise(_level(panel, draws, at, removed)))
+    return pd.DataFrame(rows).reindex(columns=["group", "series", "wave", "year", "mean", *QUANTILES])
 
 
 def evaluate_verdict_inputs(panel, idata, *, lang) -> dict:
@@ -131,12 +140,10 @@ def evaluate_verdict_inputs(panel, idata, *, lang) -> dict:
     other = [idata["other_prior"].to_dataset()] if "other_prior" in idata.children else []
     whole = [att(panel, draws), att(panel, prior), *(x["att"] for x in other)]
     parts = [*(att_by(panel, x, "project") for x in (draws, prior)), *(x["att_by_project"] for x in other)]
-    minimum, projects = project_minimum(panel), enumerate(panel["project"].values)
-    inputs = {
-        "att": _inputs(*whole, minimum=panel.attrs["minimum_pp"]),
-        "by_project": {p: _inputs(*(x.isel(project=k) for x in parts), minimum=minimum[k]) for k, p in projects},
-    }
-    return inputs | {"needed": needed(panel, inputs["att"], lang=lang)}
+    of_all, least = _inputs(*whole, minimum=panel.attrs["minimum_pp"]), enumerate(project_minimum(panel))
+    by = [_inputs(*(x.isel(project=k) for x in parts), minimum=minimum) for k, minimum in least]
+    by_project = dict(zip(panel["project"].values, by, strict=True))
+    return {"att": of_all, "by_project": by_project, "needed": needed(panel, of_all, lang=lang)}
 
 
 def project_minimum(panel) -> np.ndarray:
@@ -156,39 +163,13 @@ def needed(panel, summary, *, lang) -> str:
     target = (1.645 / minimum) ** 2
     times = target / max(information, 1e-12)
     areas = max(int(np.ceil(treated * times)), treated + 1)
-    about = {
-        "hopeless": information < 0.05 * target,
-        "times": max(int(np.ceil(times)), 2),
-        "areas": areas,
-        "n": treated,
-    }
-    return said("needed", lang, minimum=minimum, **about)
+    about = {"hopeless": information < 0.05 * target, "times": max(int(np.ceil(times)), 2), "areas": areas}
+    return said("needed", lang, minimum=minimum, n=treated, **about)
 
 
 def _inputs(draws, prior, other=None, *, minimum) -> dict[str, float]:
-    summary = summarise(draws, minimum_pp=minimum) | {"p_rise_minimum": float((draws > minimum).mean())}
-    summary["p_within_minimum"] = float((abs(draws) < minimum).mean())
-    if other is not None:
-        summary["p_within_minimum_wide"] = float((abs(other) < minimum).mean())
-    return summary | {"prior_sd": float(prior.std())}
-
-
-def _table(panel, draws, by) -> pd.DataFrame:
-    minimum = float(panel.attrs["minimum_pp"])
-    own = dict(zip(panel["project"].values, project_minimum(panel), strict=True))
-    rows = [{"estimand": "att", "scale": "pp"} | summarise(att(panel, draws), minimum_pp=minimum)]
-    rows.append({"estimand": "att", "scale": "latent"} | summarise(latent_att(panel, draws)))
-    for dim in by:
-        values = att_by(panel, draws, dim)
-        for key in values[dim].values:
-            size = own[key] if dim == "project" else minimum
-            summary = summarise(values.sel({dim: key}), minimum_pp=size)
-            rows.append({"estimand": f"att_by_{dim}", dim: key, "scale": "pp"} | summary)
-            if dim == "project":
-                latent = summarise(latent_att(panel, draws, key))
-                rows.append({"estimand": "att_by_project", dim: key, "scale": "latent"} | latent)
-    table = pd.DataFrame(rows).reindex(columns=COLUMNS).assign(item=panel.attrs["item"])
-    return table.astype({"event_time": "Int64"})
+    wide = {} if other is None else {"p_within_minimum_wide": float((abs(other) < minimum).mean())}
+    return summarise(draws, minimum_pp=minimum) | wide | {"prior_sd": float(prior.std())}
 
 
 def _removed(panel, draws, project=None) -> xr.DataArray:
@@ -237,6 +218,5 @@ def _level(panel, draws, where, removed, above=None) -> xr.DataArray:
     shift = draws["strata"].sel(stratum=panel["stratum"].values).transpose("chain", "draw", "stratum").values
     # One stratum at a time keeps a large city in memory; plain arrays, because this is where estimands spend their time.
     total = sum(expit(eta.values + shift[..., s, None]) @ mix[:, s] for s in range(mix.shape[1]))
-    return xr.DataArray(
-        100 * total, dims=("chain", "draw"), coords={d: eta[d] for d in ("chain", "draw") if d in eta.coords}
-    )
+    kept = {d: eta[d] for d in ("chain", "draw") if d in eta.coords}
+    return xr.DataArray(100 * total, dims=("chain", "draw"), coords=kept)

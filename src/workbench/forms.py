@@ -46,7 +46,16 @@ def _fit(cells, *, link, scaled):
     cuts, n = cells.shape[1] - 1, cells.sum(1)
     pooled = np.cumsum(cells.sum(0))
     theta = np.r_[link.ppf(pooled[:-1] / pooled[-1]), np.zeros(6 if scaled else 3)]
-    chances = lambda x: _probabilities(x, cuts, link=link)
+
+    def chances(theta):
+        """Probabilities from thresholds, three locations and, in the location-scale forms, three log scales."""
+        after, treated, both = theta[cuts : cuts + 3]
+        log_after, log_treated, log_both = theta[cuts + 3 :] if scaled else np.zeros(3)
+        location = np.array([0.0, after, treated, both, treated + after * np.exp(log_treated)])
+        log_scale = np.array([0.0, log_after, log_treated, log_both, log_treated + log_after])
+        z = (theta[:cuts] - location[:, None]) * np.exp(-log_scale)[:, None]
+        return np.diff(link.cdf(z), axis=1, prepend=0.0, append=1.0)
+
     for _ in range(100):
         p = chances(theta)
         slope = approx_fprime(theta, lambda x: chances(x)[:4].ravel()).reshape(4, cuts + 1, -1) / p[:4, :, None]
@@ -62,16 +71,6 @@ def _fit(cells, *, link, scaled):
             break
         theta = theta + shrink * step
     return np.full_like(p, np.nan)
-
-
-def _probabilities(theta, cuts, *, link):
-    """Shares (5, answer) from thresholds, three locations and, in the location-scale forms, three log scales."""
-    after, treated, both = theta[cuts : cuts + 3]
-    log_after, log_treated, log_both = theta[cuts + 3 :] if len(theta) > cuts + 3 else np.zeros(3)
-    location = np.array([0.0, after, treated, both, treated + after * np.exp(log_treated)])
-    log_scale = np.array([0.0, log_after, log_treated, log_both, log_treated + log_after])
-    z = (theta[:cuts] - location[:, None]) * np.exp(-log_scale)[:, None]
-    return np.diff(link.cdf(z), axis=1, prepend=0.0, append=1.0)
 
 
 def summaries(panel) -> tuple[dict[str, np.ndarray], int]:
@@ -99,8 +98,12 @@ def by_form(data, *, unsafe) -> dict[str, float]:
     project in the same waves; an area's waves weigh alike, treated areas by residents, others by answers, and cohorts
     by residents. Mixing areas and waves into one cell is sound as long as their mix is the same before and after.
     """
-    free, window, classes = data["free"], data["window"], data["classes"]
+    free, window, classes, residents = data["free"], data["window"], data["classes"], data["residents"]
     wanted = [form for form in FORMS if classes.shape[2] > 2 or not FORMS[form][1]]
+    share = classes / np.maximum(classes.sum(2, keepdims=True), 1e-9)
+    mix = lambda where, size: np.einsum("aw,awk->k", linear.weights(where, size), share)
+    # Counts by class of the chosen cells as if every area had its share of the answers: areas by `size`.
+    pooled = lambda where, size: (classes * where[..., None]).sum() * mix(where, size)
     wave = np.arange(free.shape[1])
     ends = np.c_[np.where(free, wave, -1).max(1), np.where(window, wave, len(wave)).min(1)]
     usable, rows, sizes = free.any(1) & window.any(1), [], []
@@ -110,22 +113,12 @@ def by_form(data, *, unsafe) -> dict[str, float]:
         others = ((free & before).any(1) & (free | ~after).all(1))[:, None] & ~mine
         if not others.any():
             continue
-        pairs = (others & free & before, others & free & after), (mine & free, mine & window)
-        by = classes.sum((1, 2)), data["residents"]
-        counts = np.array(
-            [[_pooled(classes, where, size) for where in pair] for pair, size in zip(pairs, by, strict=True)]
-        )
+        elsewhere = [pooled(others & free & cells, classes.sum((1, 2))) for cells in (before, after)]
+        counts = np.array([elsewhere, [pooled(mine & cells, residents) for cells in (free, window)]])
         given = counts.sum((0, 1)) > 0
         is_unsafe = np.flatnonzero(given) >= unsafe
         found = [effects(counts[..., given], form=form)[is_unsafe].sum() for form in wanted]
         if np.isfinite(found).all():
             rows.append(found)
-            sizes.append(data["residents"][mine[:, 0]].sum())
+            sizes.append(residents[mine[:, 0]].sum())
     return dict(zip(wanted, np.average(rows, axis=0, weights=sizes) if rows else [np.nan] * len(wanted), strict=True))
-
-
-def _pooled(classes, where, size):
-    """Counts by class of the chosen cells as if every area had its share of the answers: areas by `size`."""
-    here = classes * where[..., None]
-    share = here / np.maximum(here.sum(2, keepdims=True), 1e-9)
-    return here.sum() * np.einsum("aw,awk->k", linear.weights(where, size), share)

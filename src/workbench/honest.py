@@ -33,21 +33,20 @@ def event_study(panel, *, sd_shock, rho) -> dict | None:
     """
     data = linear.summaries(panel)
     state = data["begun"] + 1 * panel["exposure"].any("project").values  # 1 announced, 2 running
-    seen, treated = np.isfinite(data["latent"]), np.flatnonzero(data["treated"])
+    seen, columns, about = np.isfinite(data["latent"]), [], []
     counts = data["window"] * (data["residents"] / np.maximum(data["window"].sum(1), 1))[:, None]
-    columns, about = [], []
-    _patterns, cohort = np.unique(state[treated], axis=0, return_inverse=True)
-    for members in (treated[cohort.ravel() == k] for k in range(len(_patterns))):
-        before = np.flatnonzero(data["free"][members].any(0))
-        for wave in np.setdiff1d(np.flatnonzero(seen[members].any(0)), before[-1:]) if len(before) else ():
+    for pattern in np.unique(state[data["treated"]], axis=0):
+        members = data["treated"] & (state == pattern).all(1)
+        asked, before = (np.flatnonzero(cells[members].any(0)) for cells in (seen, data["free"]))
+        for wave in np.setdiff1d(asked, before[-1:]) if len(before) else ():
             columns.append(np.zeros(state.shape))
             columns[-1][members, wave] = 1.0
             sizes = counts[members, wave].sum(), data["residents"][members].sum()
-            about.append((wave - before[-1] - 1, state[members[0], wave], *sizes))
+            about.append((wave - before[-1] - 1, pattern[wave], *sizes))
     if not columns:
         return None
     used = seen & (data["free"] | data["treated"][:, None])
-    inverse = linear.precision(data["information"], used, year=data["year"], sd_shock=sd_shock, rho=rho)
+    _errors, inverse = linear.covariance(data, used, sd_shock=sd_shock, rho=rho)
     solved, estimate, known = linear.regress(data["latent"], inverse, np.stack(columns, axis=-1))[:3]
     time, phase, counted, residents = np.array(about).T
     known &= (time < 0) | (phase == 2)

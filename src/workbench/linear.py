@@ -19,11 +19,13 @@ def summaries(panel) -> dict[str, np.ndarray]:
     """What the regressions read, by name; (area, wave) unless said otherwise.
 
     `latent` (logit, NaN without answers), `percent` unsafe (NaN where answers straddle the cut), `information`, `answers`,
-    `begun` (announced or later), `free` (answers, and no project yet), `window`, `treated` (area), `residents` (area), `year` (wave).
+    `begun` (announced or later), `free` (answers, and no project yet), `window`, `treated` (area; where all are, all but
+    those that start last), `residents` (area), `year` (wave).
     """
     latent, information = working_response(panel)
     answers = panel["counts"].sum(("stratum", "answer")).values
     seen, begun = answers > 0, panel["design"].sum("effect").values > 0
+    treated, start = panel["treated"].values, begun.argmax(1)
     # The working response is shrunk by a N(0, 1) prior to keep 0 % and 100 % finite; here that would be a bias.
     latent = np.where(seen, latent * (1 + 1 / np.where(seen, information, np.inf)), np.nan)
     # A cell's own information would weigh its own noise: it is answers times an area and a wave effect.
@@ -36,16 +38,10 @@ def summaries(panel) -> dict[str, np.ndarray]:
         "begun": begun,
         "free": ~begun & seen,
         "window": panel["window"].any("project").values & seen,
-        "treated": contrasted(panel),
+        "treated": start < start.max() if treated.all() else treated,
         "residents": panel["population"].sum("stratum").values,
         "year": panel["year"].values,
     }
-
-
-def contrasted(panel) -> np.ndarray:
-    """Areas held against the rest: the treated ones, or where all are treated, all but those that start last."""
-    treated, start = panel["treated"].values, (panel["design"].sum("effect").values > 0).argmax(1)
-    return treated if not treated.all() else start < start.max()
 
 
 def shocks(idata) -> dict[str, float]:
@@ -55,19 +51,18 @@ def shocks(idata) -> dict[str, float]:
     return {"sd_shock": float(posterior["sd_shock"].mean()), "rho": rho}
 
 
-def covariance(information, *, year, sd_shock, rho) -> np.ndarray:
-    """Covariance of each area's errors (area, wave, wave): sampling, zero where nobody answered, and an AR(1) shock."""
-    gap = np.median(np.diff(year)) if len(year) > 1 else 1.0
-    lag = np.abs(year[:, None] - year[None, :]) / gap
+def covariance(data, used, *, sd_shock, rho) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance of each area's errors (area, wave, wave), and its inverse, zero for cells that are not `used`.
+
+    Errors are those of sampling, zero where nobody answered, and an AR(1) shock.
+    """
+    information, year = data["information"], data["year"]
+    lag = np.abs(year[:, None] - year[None, :]) / (np.median(np.diff(year)) if len(year) > 1 else 1.0)
     sampling = np.divide(1.0, information, out=np.zeros_like(information, float), where=information > 0)
-    return sampling[:, :, None] * np.eye(len(year)) + sd_shock**2 * max(rho, 1e-9) ** lag
-
-
-def precision(information, used, *, year, sd_shock, rho) -> np.ndarray:
-    """Inverse covariance of each area's errors (area, wave, wave), zero for cells that are not `used`."""
-    errors, keep = covariance(information, year=year, sd_shock=sd_shock, rho=rho), used & (information > 0)
+    errors = sampling[:, :, None] * np.eye(len(year)) + sd_shock**2 * max(rho, 1e-9) ** lag
+    keep = used & (information > 0)
     both = keep[:, :, None] & keep[:, None, :]
-    return np.where(both, np.linalg.inv(np.where(both, errors, np.eye(len(year)))), 0.0)
+    return errors, np.where(both, np.linalg.inv(np.where(both, errors, np.eye(len(year)))), 0.0)
 
 
 def weights(where, residents) -> np.ndarray:
@@ -99,8 +94,7 @@ def imputed(y, inverse, *, window, residents, errors=None) -> tuple[float, float
 
 def effect_of(data, *, free, window, sd_shock, rho) -> tuple[float, float]:
     """Imputed effect (logit) and its standard error where `free` cells are taken as without a project."""
-    about = {"year": data["year"], "sd_shock": sd_shock, "rho": rho}
-    errors, inverse = covariance(data["information"], **about), precision(data["information"], free, **about)
+    errors, inverse = covariance(data, free, sd_shock=sd_shock, rho=rho)
     return imputed(data["latent"], inverse, window=window, residents=data["residents"], errors=errors)
 
 
@@ -121,7 +115,7 @@ def as_points(latent, *, share):
 
 def both_scales(data, *, sd_shock, rho) -> tuple[float, float]:
     """The imputed effect on percentages and on the logit, both in pp, the latter at the observed share in the window."""
-    inverse = precision(data["information"], data["free"], year=data["year"], sd_shock=sd_shock, rho=rho)
+    _errors, inverse = covariance(data, data["free"], sd_shock=sd_shock, rho=rho)
     weigh = {"window": data["window"], "residents": data["residents"]}
     told = np.isfinite(data["percent"])
     percent = imputed(data["percent"], inverse * told[:, :, None] * told[:, None, :], **weigh)[0]
@@ -158,22 +152,21 @@ def placebo(data, area) -> dict[str, np.ndarray]:
 
 
 def pre_trend(data, *, sd_shock, rho) -> dict[str, float] | None:
-    """Slope of treated areas against the others before any project, logit a year: slope, se, p (two-sided), df.
+    """Slope of treated areas against the others before any project, logit a year: slope, se, p (two-sided).
 
     Errors are at least those of sampling and shocks, more when the residuals say so. None where fewer than two waves
     before, or no comparison in them, leave the slope unknown.
     """
     treated, free = data["treated"], data["free"]
     used = free & (free & treated[:, None]).any(0)[None, :]
-    inverse = precision(data["information"], used, year=data["year"], sd_shock=sd_shock, rho=rho)
+    _errors, inverse = covariance(data, used, sd_shock=sd_shock, rho=rho)
     year = data["year"] - data["year"].mean()
     solved, estimate, known, left, df = regress(data["latent"], inverse, (year * treated[:, None])[..., None])
     if not known[-1]:
         return None
-    se = float(np.sqrt(solved[-1, -1] * max(1.0, left / df if df > 0 else 1.0)))
-    ratio = abs(estimate[-1]) / se
-    p = 2 * (student.sf(ratio, df) if df > 0 else norm.sf(ratio))
-    return {"slope": float(estimate[-1]), "se": se, "p": float(p), "df": df}
+    slope, se = float(estimate[-1]), float(np.sqrt(solved[-1, -1] * max(1.0, left)))
+    above = student.sf(abs(slope) / se, df) if df > 0 else norm.sf(abs(slope) / se)
+    return {"slope": slope, "se": se, "p": float(2 * above)}
 
 
 def years_ahead(data) -> float:
@@ -189,7 +182,7 @@ def regress(y, inverse, columns):
     """Generalised least squares of y on area, wave and `columns` (area, wave, column), area effects swept out.
 
     Covariance and estimate of the columns, which of them the used cells can tell apart from the rest, the weighted
-    sum of squares that is left, and its degrees of freedom.
+    square that is left per degree of freedom (0 without any), and their number.
     """
     part, within = _swept(inverse)
     y = np.where(inverse.any(2), np.nan_to_num(y), 0.0)
@@ -203,7 +196,7 @@ def regress(y, inverse, columns):
     estimate = solved @ right
     left = np.einsum("au,auv,av->", y, within, y, optimize=True) - right @ estimate
     df = int((inverse.sum(2) != 0).sum() - part.any(1).sum() - np.linalg.matrix_rank(pooled, tol=1e-8 * pooled.max()))
-    return solved[waves:, waves:], estimate[waves:], known[waves:], left, df
+    return solved[waves:, waves:], estimate[waves:], known[waves:], left / df if df > 0 else 0.0, df
 
 
 def _swept(inverse) -> tuple[np.ndarray, np.ndarray]:

@@ -36,9 +36,8 @@ def form_panel(panel, *, lang) -> tuple[str, str]:
     data, unsafe = forms.summaries(panel)
     effects = lambda part: pd.Series(forms.by_form(part, unsafe=unsafe))
     found = effects(data)
-    gap = np.nan if found.isna().any() else np.ptp(found)
     difference = lambda part: np.diff(effects(part)[[found.idxmin(), found.idxmax()]]).item()
-    status, chance = parted(panel, data, gap=gap, difference=difference)
+    status, chance = parted(panel, data, gap=np.ptp(found.to_numpy()), difference=difference)
     about = {"forms": len(found), "low": found.min(), "high": found.max()}
     return status, said("form_panel", lang, status=status, chance=chance, **about)
 
@@ -151,14 +150,11 @@ def power_scaling(panel, idata, *, most=1000) -> dict[str, float] | None:
     if "mu" not in posterior or not np.isfinite(scale):
         return None
     draws = posterior.isel(draw=slice(None, None, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // most)))
+    draws = draws.reset_coords(drop=True)  # labels that are no index would clash
     size = {"mu": scale, "tau": scale, "sd_event": scale / 2}
-    made = {
-        "posterior": draws[["att"]],
-        "log_prior": xr.Dataset({"effects": sum(-0.5 * (draws[name] / s) ** 2 for name, s in size.items())}),
-        "log_likelihood": xr.Dataset({"answers": log_likelihood(panel, draws)}),
-    }
-    made = {name: part.drop_vars([v for v in part.coords if v not in part.dims]) for name, part in made.items()}
-    tree = xr.DataTree.from_dict(made)
+    prior, answers = sum(-0.5 * (draws[name] / s) ** 2 for name, s in size.items()), log_likelihood(panel, draws)
+    made = {"log_prior": xr.Dataset({"effects": prior}), "log_likelihood": xr.Dataset({"answers": answers})}
+    tree = xr.DataTree.from_dict({"posterior": draws[["att"]]} | made)
     return {group: float(az.psense(tree, var_names="att", group=group)["att"]) for group in ("prior", "likelihood")}
 
 
@@ -170,8 +166,7 @@ def log_likelihood(panel, draws) -> xr.DataArray:
     counts = panel["counts"].transpose("area", "wave", "stratum", "answer").values
     area, wave, stratum, answer = np.nonzero(counts)
     counts, lower, upper = counts[area, wave, stratum, answer], panel["lower"].values, panel["upper"].values + 1
-    names = {"latent": ("area", "wave"), "cut": ("threshold",), "strata": ("stratum",)}
-    values = {n: draws[n].transpose("chain", "draw", *dims).values for n, dims in names.items() if n in draws}
+    values = {name: draws[name].values for name in ("latent", "cut", "strata") if name in draws}
     found = np.empty(values["latent"].shape[:2])
     for at in np.ndindex(found.shape):
         bound = np.r_[-np.inf, values["cut"][at] if "cut" in values else 0.0, np.inf]

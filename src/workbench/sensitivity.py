@@ -37,8 +37,8 @@ def event_study(panel, idata) -> pd.DataFrame | None:
         return None
     at, data = study["pre"], linear.summaries(panel)
     mean, sd = (np.insert(x, at, 0.0) for x in (study["beta"], np.sqrt(np.diag(study["covariance"]))))
-    table = pd.DataFrame({"event_time": np.arange(len(mean)) - at - 1})
-    table = table.assign(**_ends(data, mean, sd), **{f"{name}_logit": mean + z * sd for name, z in REACH.items()})
+    logits = {f"{name}_logit": mean + z * sd for name, z in REACH.items()}
+    table = pd.DataFrame({"event_time": np.arange(len(mean)) - at - 1} | _ends(data, mean, sd) | logits)
     return table[(sd > 0) | (table["event_time"] == -1)].reset_index(drop=True)
 
 
@@ -162,11 +162,14 @@ def without_each(panel, idata) -> pd.DataFrame:
 def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
     """Change in comparison areas beside project areas; warns when beyond chance (5 %) and the minimum.
 
-    None where the city's areas.csv names no neighbours.
+    Two areas are neighbours if either names the other. None where the city's areas.csv names none.
     """
-    beside = _beside(city, panel)
-    if beside is None:
+    listed = city.areas.set_index("area").get("neighbours", pd.Series(dtype=str)).fillna("")
+    if not (listed != "").any():
         return None
+    areas, listed = panel["area"].values, listed.reindex(panel["area"].values, fill_value="")
+    named = [np.isin(areas, [name.strip() for name in text.split(";")]) for text in listed]
+    beside = np.array(named) | np.array(named).T
     treated, data = panel["treated"].values, linear.summaries(panel)
     running = panel["exposure"].any("project").transpose("area", "wave").values
     begun = np.maximum.accumulate(beside[:, treated] @ data["begun"][treated], axis=1) & ~treated[:, None]
@@ -181,15 +184,6 @@ def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
     beyond = abs(ends["mean"]) > panel.attrs["minimum_pp"] and abs(effect) > Z95 * error
     status = "not possible" if np.isnan(effect) else "warn" if beyond else "pass"
     return status, said("spillover", lang, status=status, beside="some", **ends)
-
-
-def _beside(city, panel) -> np.ndarray | None:
-    """Whether two areas of the panel are neighbours (area, area), if either names the other; None if none is named."""
-    if "neighbours" not in city.areas or not (city.areas["neighbours"].fillna("") != "").any():
-        return None
-    listed = city.areas.set_index("area")["neighbours"].fillna("").reindex(panel["area"].values, fill_value="")
-    named = [np.isin(panel["area"].values, [name.strip() for name in text.split(";")]) for text in listed]
-    return np.array(named) | np.array(named).T
 
 
 def _ends(data, effect, error) -> dict[str, float]:
