@@ -319,7 +319,7 @@ def test_other_cities_cards_can_be_the_prior_and_the_result_without_them_is_told
     assert leaned.code == 0, leaned.error
     evidence = of_json(leaned, "result.json")["evidence"]
     assert evidence["cards"] == ["neighbour.json"]
-    assert evidence["left_out"] == [{"file": "town.json", "city_name": "Town", "reason": "the city's own card"}]
+    assert evidence["left_out"] == [{"file": "town.json", "city_name": "Town (simulated)", "reason": "the city's own card"}]
     assert evidence["told"] in html.unescape((leaned.folder / "report.html").read_text(encoding="utf-8"))
     assert evidence["alone"]["mean"] > of_json(leaned, "result.json")["att_pp"]["mean"]
 

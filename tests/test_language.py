@@ -72,7 +72,8 @@ def test_no_translation_is_left_over_from_a_sentence_that_is_gone(lang):
 @pytest.mark.parametrize("lang", [lang for lang in language.languages() if lang != "en"])
 def test_every_paragraph_of_the_notebooks_is_translated_and_none_is_left_over(lang):
     catalog, wanted = translations(lang, language.NOTEBOOKS), paragraphs()
-    done = {entry.id for entry in catalog if entry.id and entry.string and not entry.fuzzy}
+    # One that reads as its source would be marked as English.
+    done = {entry.id for entry in catalog if entry.id and entry.string not in ("", entry.id) and not entry.fuzzy}
     assert not set(wanted) - done, "\n".join(["missing or fuzzy:", *sorted(set(wanted) - done)])
     assert {entry.id for entry in catalog if entry.id} <= set(wanted)
 
