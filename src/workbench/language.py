@@ -51,11 +51,9 @@ def prose(source: str, lang: str) -> list[tuple[str, str]]:
 
     Blank lines part paragraphs; a catalog holds each on one line, so that a text may be wrapped anew.
     """
-    said, made = translator(lang, NOTEBOOKS).gettext, []
-    for paragraph in filter(str.strip, re.split(r"\n\s*\n", source)):
-        key = " ".join(paragraph.split())
-        made.append((paragraph, SOURCE_LANGUAGE) if said(key) == key else (said(key), lang))
-    return made
+    said = translator(lang, NOTEBOOKS).gettext
+    keys = [(text, " ".join(text.split())) for text in re.split(r"\n\s*\n", source) if text.strip()]
+    return [(text, SOURCE_LANGUAGE) if said(key) == key else (said(key), lang) for text, key in keys]
 
 
 def number(value: float, lang: str, decimals: int = 1) -> str:

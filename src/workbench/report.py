@@ -118,21 +118,14 @@ def render(nb: nbformat.NotebookNode, *, lang: str, title: str) -> str:
     The cell tagged `page-one` comes first, cells tagged `remove` are left out, every text is cleaned, and outputs
     are kept only as pictures, tables and plain text. ValueError if a picture has no alt text.
     """
-    _ = translator(lang).gettext
+    _, told = translator(lang).gettext, translator(lang, NOTEBOOKS).gettext
     exporter = HTMLExporter(
         template_name=TEMPLATE.name,
         extra_template_basedirs=[str(TEMPLATE.parent)],
         template_file="index.html.j2",
-        filters={"clean": clean, "markdown_clean": partial(_markdown, lang=lang)},
+        filters={"clean": clean, "text": partial(_markdown, lang=lang, demote=any(map(_page_one, nb.cells)))},
     )
-    title = translator(lang, NOTEBOOKS).gettext(f"# {title}").removeprefix("# ")
-    about = {
-        "lang": lang,
-        "title": title,
-        "css": stylesheet(),
-        "code": _("Code"),
-        "demote": any(map(_page_one, nb.cells)),
-    }
+    about = {"lang": lang, "title": told(f"# {title}").removeprefix("# "), "css": stylesheet(), "code": _("Code")}
     shown = nbformat.v4.new_notebook(cells=_arranged(nb.cells), metadata=nb.metadata)
     html, _resources = exporter.from_notebook_node(shown, resources=about)
     pictures = [dict(ATTRIBUTE.findall(tag)) for tag in TAG.findall(html) if tag.startswith("<img")]
@@ -178,14 +171,14 @@ def _allowed(tag: str, name: str, value: str) -> bool:
     return name in PLAIN_ATTRIBUTES
 
 
-def _markdown(source: str, demote: bool, *, lang: str) -> str:
+def _markdown(source: str, *, lang: str, demote: bool) -> str:
     """Markdown as clean HTML in `lang`; what has no translation is marked as English, so that it is read out as English.
 
     Below page 1, which has the page's only first-level heading, headings move down one.
     """
     html = ""
     for spoken, paragraphs in groupby(prose(source, lang), key=lambda pair: pair[1]):
-        part = markdown2html("\n\n".join(text for text, _lang in paragraphs))
-        html += part if spoken == lang else f'<div lang="{spoken}">{part}</div>'
+        text = markdown2html("\n\n".join(text for text, _lang in paragraphs))
+        html += text if spoken == lang else f'<div lang="{spoken}">{text}</div>'
     html = clean(re.sub(r'<a class="anchor-link".*?</a>', "", html))
     return re.sub(r"(</?h)([1-5])\b", lambda m: f"{m[1]}{int(m[2]) + 1}", html) if demote else html
