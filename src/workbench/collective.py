@@ -23,11 +23,8 @@ NOT_SEEN = ("no worthwhile change", "cannot tell", "clear rise", "probable rise"
 def rubric(lang) -> pd.DataFrame:
     """One row per condition and level 0-4: `name`, what it looks like (`text`), and the `step` to the next level ("")."""
     content = tomllib.loads((Path(__file__).parent / "collective.toml").read_text(encoding="utf-8"))
-    rows = {
-        name: {"name": about["name"][lang], "text": about["levels"][lang], "step": [*about["steps"][lang], ""]}
-        for name, about in content.items()
-    }
-    return pd.concat(map(pd.DataFrame, rows.values()), keys=rows, names=["condition", "level"]).reset_index()
+    levels = {condition: pd.DataFrame(about[lang]) for condition, about in content.items()}
+    return pd.concat(levels, names=["condition", "level"]).reset_index()
 
 
 def latest(scores) -> pd.DataFrame:
@@ -35,12 +32,12 @@ def latest(scores) -> pd.DataFrame:
     return scores.sort_values("date", kind="stable").drop_duplicates([*CELL, "rater"], keep="last")
 
 
-def outcomes_seen(place, *, window=(6, 24)) -> pd.Series:
-    """Project -> end of fieldwork of its first wave in the window (months), else of its first running wave, if any."""
+def outcomes_seen(place) -> pd.Series:
+    """Project -> end of fieldwork of its first wave 6 to 24 months on, else of its first running wave, if any."""
     rows = place.projects.merge(place.waves, how="cross", suffixes=("", "_of_wave"))
     middle = rows["start_of_wave"] + (rows["end"] - rows["start_of_wave"]) / 2
     running = (middle >= rows["full"]) & ~(middle >= rows["stop"])
-    inside = running & ((middle - rows["full"]) / MONTH).between(*window)
+    inside = running & ((middle - rows["full"]) / MONTH).between(6, 24)
     first_end = lambda chosen: rows[chosen].groupby("project")["end"].min()
     return first_end(inside).combine_first(first_end(running))
 

@@ -32,9 +32,7 @@ def table(frame: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     if "as_large" in frame:
         lots = frame[["mean", "ratio"]].quantile([0.05, 0.5, 0.95]).assign(name=["lots 5", "lots 50", "lots 95"])
         frame = pd.concat([frame[frame["actual"]].assign(name="actual"), lots])
-    bounds = frame.get("bound", [None] * len(frame))
-    what = [said("way", lang, name=name, bound=bound) for name, bound in zip(frame["name"], bounds, strict=True)]
-    return tables.estimates(frame.assign(what=what), "what", lang=lang)
+    return tables.estimates(frame, "what", lang=lang)
 
 
 def plot_lots(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:

@@ -40,9 +40,8 @@ def overlaps(place, *, focus="") -> pd.DataFrame:
 
 def overlap_table(pairs, place, *, lang) -> pd.DataFrame:
     """`overlaps` for readers."""
-    still = translator(lang).gettext("still running")
-    names, ends = place.areas.set_index("area")["name"], [month(end, lang) or still for end in pairs["end"]]
-    rows = pairs.assign(area=pairs["area"].map(names), project=pairs["name"], end=ends)
+    names = place.areas.set_index("area")["name"]
+    rows = pairs.assign(area=pairs["area"].map(names), project=pairs["name"])
     return tables.frame(rows, "area project name_other begin end", lang=lang)
 
 
@@ -100,13 +99,12 @@ def reach(rows, place, *, by, lang) -> pd.DataFrame:
 
 def catalogue(lang) -> pd.DataFrame:
     """Indicators that many cities have: dimension, indicator, their names in `lang`, unit, and where it is `found`."""
-    content, rows = tomllib.loads((Path(__file__).parent / "indicators.toml").read_text(encoding="utf-8")), []
-    for dimension, about in content["dimensions"].items():
-        for indicator, one in about["indicators"].items():
-            words = {name: content[table][one[name]][lang] for name, table in (("unit", "units"), ("found", "found"))}
-            ids = {"dimension": dimension, "indicator": indicator}
-            rows.append(ids | {"dimension_name": about["name"][lang], "name": one[lang]} | words)
-    return pd.DataFrame(rows)
+    content = tomllib.loads((Path(__file__).parent / "indicators.toml").read_text(encoding="utf-8"))
+    return pd.DataFrame([
+        {"dimension": dimension, "indicator": indicator, "dimension_name": about["name"][lang], "name": one[lang],
+         "unit": content["units"][one["unit"]][lang], "found": content["found"][one["found"]][lang]}
+        for dimension, about in content["dimensions"].items() for indicator, one in about["indicators"].items()
+    ])  # fmt: skip
 
 
 def indicators(place, *, lang) -> pd.DataFrame:
@@ -137,10 +135,8 @@ def indicators(place, *, lang) -> pd.DataFrame:
 
 def indicator_table(table, *, lang) -> pd.DataFrame:
     """`indicators` for readers."""
-    rows = table.drop(columns=["dimension", "indicator"]).rename(columns={"dimension_name": "dimension"})
-    return tables.frame(
-        rows.rename(columns={"name": "indicator"}), "dimension indicator told date unit found", lang=lang
-    )
+    rows = table.assign(dimension=table["dimension_name"], indicator=table["name"])
+    return tables.frame(rows, "dimension indicator told date unit found", lang=lang)
 
 
 def indicator_gaps(table, *, lang) -> str:

@@ -7,8 +7,8 @@ from IPython.display import HTML
 
 from workbench import collective
 from workbench.items import ITEMS
-from workbench.language import month, number, said, short, translator
-from workbench.tables import categories, filled, frame, parameters, ranges
+from workbench.language import number, said, short, translator
+from workbench.tables import categories, filled, frame, parameters
 
 
 def city(place: object, *, lang: str) -> pd.DataFrame:
@@ -38,11 +38,8 @@ def projects(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd
 
 def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.DataFrame:
     """What `registration.compare` found: per project when it was registered, and what the evaluation does otherwise."""
-    made = {"project": compared["project"].map(panel["project_name"].to_series())}
-    made["registered"] = compared["registered"].replace("", translator(lang).gettext("no"))
-    pairs = compared[["field", "registered"]].values
-    made["field"] = [said("deviation", lang, field=field, registered=date) for field, date in pairs]
-    return frame(compared.assign(**made), "project registered field registered_value used_value", lang=lang)
+    rows = compared.assign(project=compared["project"].map(panel["project_name"].to_series()))
+    return frame(rows, "project registered deviation registered_value used_value", lang=lang)
 
 
 def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.DataFrame:
@@ -50,12 +47,7 @@ def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.Da
 
     What answers are worth, and how many areas have some, stands there only if it matters.
     """
-    _ = translator(lang).gettext
     rows = place.waves if panel is None else place.waves[place.waves["wave"].isin(panel["wave"].values)]
-    only = rows.get("break_areas", pd.Series("", rows.index)).fillna("").astype(str)
-    first, last = rows["start"].map(month, lang=lang), rows["end"].map(month, lang=lang)
-    made = {"fieldwork": first.where(first == last, first + " – " + last)}
-    made["break"] = (_("yes") + " " + only).str.strip().where(rows["known_break"] | (only != ""), "")
     answers = {}
     if panel is not None:
         count, total = panel["respondents"], panel["respondents"].sum("area")
@@ -65,7 +57,7 @@ def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.Da
         answers |= {"worth": worth.values} if (worth < 0.99 * total).any() else {}
         answers |= {"asked": asked} if asked.min() < asked.max() else {}
     names = " ".join(["wave fieldwork mode questionnaire_version break", *answers, "note"])
-    return _filled(frame(rows.assign(**made, **answers), names, lang=lang))
+    return _filled(frame(rows.assign(**answers), names, lang=lang))
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
@@ -143,19 +135,14 @@ def rating(table: pd.DataFrame, profile: pd.DataFrame, *, lang: str) -> str:
 
 def gaps(found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """What `collective.gaps` found: how unsafe residents feel now, and whether an effect is visible."""
-    _ = translator(lang).gettext
-    effects = zip(map(_, found["verdict"]), ranges(found, lang, how="brief"), strict=True)
-    made = {"project": found["project"].map(names), "effect": [": ".join(both) for both in effects]}
-    made["gap"] = np.where(found["gap"], _("yes"), _("no"))
-    return frame(found.assign(**made), "project unsafe held_against effect gap", lang=lang)
+    return frame(found.assign(project=found["project"].map(names)), "project unsafe held_against effect gap", lang=lang)
 
 
 def next_steps(profile: pd.DataFrame, found: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """The lowest conditions of each project with a gap; a project without scores is told to get some."""
-    _, asked = translator(lang).gettext, found.loc[found["gap"], "project"]
+    asked = found.loc[found["gap"], "project"]
     rows = asked.to_frame().merge(collective.next_steps(profile, asked, lang=lang), how="left")
     made = {"project": rows["project"].map(names), "condition": rows["name"], "score": rows["mean"]}
-    made["step"] = rows["step"].fillna(_("No scores yet: have two people score it by the rubric."))
     return frame(rows.assign(**made), "project condition score text step", lang=lang)
 
 

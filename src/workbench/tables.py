@@ -22,7 +22,7 @@ def share(value: float, lang: str) -> str:
     return f"{number(value, lang)} %"
 
 
-# How the values of a column are written, by its name; the others are text already.
+# How the values of a column are written, by its name; "row": by the macro `cell`, of its whole row; others are text already.
 FORMS = {name: form for form, names in {
     points: "mean ratio",
     percent: "p_fall p_fall_minimum p_rise p_worth",
@@ -34,6 +34,8 @@ FORMS = {name: form for form, names in {
     euro: "at_minimum net_benefit evpi evsi",
     month: "announced start full stop begin",
     label: "check status verdict",
+    "row": "what group label interval50 interval90 own pooled effect refit interval_logit fewer use gap registered deviation "
+           "fieldwork break end step",
 }.items() for name in names.split()}  # fmt: skip
 
 
@@ -100,24 +102,22 @@ def frame(rows: pd.DataFrame, names: str, *, lang: str, **about: str) -> pd.Data
     Headings by name are in template/findings.j2 (`about` fills their fields), how a value is written is in `FORMS`.
     """
     made = {}
-    for name in (name for name in names.split() if name in rows):
-        form, values = FORMS.get(name), rows[name].tolist()
-        text = values if form is None else ["" if pd.isna(value) else form(value, lang=lang) for value in values]
+    for name in names.split():
+        if (form := FORMS.get(name)) == "row":
+            text = [said("cell", lang, name=name, row=row) for row in rows.to_dict("records")]
+        elif name not in rows:
+            continue
+        else:
+            values = rows[name].tolist()
+            text = ["" if pd.isna(value) else form(value, lang=lang) for value in values] if form else values
         made[said("head", lang, name=name, **about)] = text
     return pd.DataFrame(made)
 
 
 def estimates(rows: pd.DataFrame, what: str, *, lang: str) -> pd.DataFrame:
     """Effects in pp for readers: the column `what`, then of points, intervals and chances what the rows have."""
-    levels = [level for level in ("50", "90") if f"lower{level}" in rows]
-    rows = rows.assign(**{f"interval{level}": ranges(rows, lang, level=level) for level in levels})
-    return frame(rows, f"{what} mean interval50 interval90 p_fall p_fall_minimum p_rise ratio", lang=lang)
-
-
-def ranges(rows: pd.DataFrame, lang: str, *, level: str = "90", how: str = "interval") -> list[str]:
-    """The interval of each row in points, `−5.6 to +0.2`; with `how` "brief" its mean, and the interval in brackets."""
-    tell = lambda row: "" if pd.isna(row[f"lower{level}"]) else said("effect", lang, row=row, how=how, level=level)
-    return [tell(row) for row in rows.to_dict("records")]
+    intervals = " ".join(f"interval{level}" for level in ("50", "90") if f"lower{level}" in rows)
+    return frame(rows, f"{what} mean {intervals} p_fall p_fall_minimum p_rise ratio", lang=lang)
 
 
 def effects(rows: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.DataFrame:
@@ -131,14 +131,9 @@ def effects(rows: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.
 
 def money(value: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.DataFrame:
     """What each project cost, for how many residents, and per resident no longer unsafe; `value` of `money.value`."""
-    _ = translator(lang).gettext
-    fewer = value[["fewer_median", "fewer_lower90", "fewer_upper90"]].set_axis(["mean", "low", "high"], axis=1)
-    words = fewer.dropna().map(lambda count: said("change", lang, points=-float(f"{count:.2g}")))
-    told = {p: _("{mean} ({low} to {high})").format(**row) for p, row in words.to_dict("index").items()}
     rows = value.rename(columns={"name": "project", "residents": "concerned", "told": "price"})
     names = "project cost_eur concerned fewer price at_minimum p_worth net_benefit evpi evsi"
-    fewer = [told.get(project, "") for project in rows.index]
-    return frame(rows.assign(fewer=fewer), names, lang=lang, worth=euro(worth_eur or 0, lang))
+    return frame(rows, names, lang=lang, worth=euro(worth_eur or 0, lang))
 
 
 def checks(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
@@ -178,7 +173,6 @@ def answers(shares: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     wide = shares.pivot(index=["group", "wave"], columns="answer", values="share")
     wide = wide.reindex(shares.set_index(["group", "wave"]).index.unique())
     text = wide.map(lambda value: "" if pd.isna(value) else share(value, lang)).reset_index()
-    text["group"] = [said("way", lang, name=group) for group in text["group"]]
     shown = text[[name for name in names if name in text]].rename(columns=names)
     return frame(text, "group wave", lang=lang).join(shown)
 
@@ -191,10 +185,7 @@ def parameters(values: dict, *, lang: str) -> pd.DataFrame:
 
 def forest(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """Each project's own estimate and the pooled one in pp, then the mean and a next city; `rows` of `pooling.forest`."""
-    own = rows[["own", "own_lower90", "own_upper90"]].set_axis(["mean", "lower90", "upper90"], axis=1)
-    made = {"own": ranges(own, lang, how="brief"), "pooled": ranges(rows, lang, how="brief")}
-    made["project"] = rows["label"].fillna(rows["kind"].map(lambda kind: said("way", lang, name=kind)))
-    return frame(rows.assign(**made), "project own pooled p_fall", lang=lang)
+    return frame(rows, "label own pooled p_fall", lang=lang)
 
 
 def at_base(effects: pd.DataFrame, pool: xr.Dataset, *, names: dict, lang: str) -> pd.DataFrame:
@@ -207,20 +198,11 @@ def at_base(effects: pd.DataFrame, pool: xr.Dataset, *, names: dict, lang: str) 
 def refits(rows: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """The pooled mean (logit) under each prior, without each city, and kinds of project; `rows` of `pooling.refits`."""
     rows = rows.assign(name=rows["name"].where(rows["kind"] != "without", rows["name"].map(names)))
-    _, two = translator(lang).gettext, partial(number, lang=lang, decimals=2)
-    ends = rows[["lower90", "upper90"]].map(two).agg(list, axis=1)
-    made = {"refit": [said("refit", lang, kind=kind, name=name) for kind, name in rows[["kind", "name"]].values]}
-    made |= {
-        "logit": rows["mean"],
-        "interval90": [_("{low} to {high}").format(low=low, high=high) for low, high in ends],
-    }
-    return frame(rows.assign(**made), "refit logit interval90", lang=lang)
+    return frame(rows.rename(columns={"mean": "logit"}), "refit logit interval_logit", lang=lang)
 
 
 def cards(chosen: list[dict], left_out: list[dict], *, lang: str) -> pd.DataFrame:
     """Cards pooled and cards left out, with the reason."""
-    _ = translator(lang).gettext
-    used = [card | {"projects": len(card["inside"]), "use": _("pooled")} for card in chosen]
-    unused = [row | {"use": _("left out: {reason}").format(reason=row["reason"])} for row in left_out]
-    rows = pd.DataFrame([*used, *unused]).drop(columns="city").rename(columns={"city_name": "city"})
+    used = [card | {"projects": len(card["inside"])} for card in chosen]
+    rows = pd.DataFrame([*used, *left_out]).drop(columns="city").rename(columns={"city_name": "city"})
     return frame(rows, "file city projects made verdict grade use", lang=lang)
