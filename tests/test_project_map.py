@@ -142,7 +142,7 @@ def test_a_citys_latest_value_stands_beside_the_catalogue_and_what_it_lacks_stay
         table.loc["volunteers", ["told", "date"]].tolist() == ["23.4", "Dec 2022"] and (table["told"] != "").sum() == 1
     )
     text = project_map.indicator_gaps(table, lang="en")
-    assert text.startswith("1 of 24 indicators") and "quality of life" in text and "social cohesion" not in text
+    assert text.startswith("Indicators that are there: 1 of 24.") and "quality of life" in text and "social cohesion" not in text
 
 
 def test_values_of_areas_are_told_from_lowest_to_highest_unless_the_whole_city_has_one(town):
@@ -169,5 +169,5 @@ def test_the_catalogue_filled_in_by_a_city_can_be_read_as_its_indicators(city_fi
     place = load_city("town", raw=write_city_files(city_files | {"indicators.csv": filled.to_csv(index=False)}))
     assert (
         project_map.indicator_gaps(project_map.indicators(place, lang="en"), lang="en")
-        == "25 of 25 indicators are there."
+        == "Indicators that are there: 25 of 25."
     )

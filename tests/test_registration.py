@@ -204,11 +204,11 @@ def test_a_project_without_registration_has_none(town):
         ([("2026-01-01", [])], "Registered in advance, and evaluated as registered."),
         (
             [("2026-01-01", ["prior", "start"])],
-            "Registered: 1 of 1 projects (0 after outcomes were in); evaluated otherwise than registered: 1.",
+            "Registered projects: 1 of 1 (0 after outcomes were in); evaluated otherwise than registered: 1.",
         ),
         (
             [("2026-01-01", ["outcomes_known"]), (None, [])],
-            "Registered: 1 of 2 projects (1 after outcomes were in); evaluated otherwise than registered: 0.",
+            "Registered projects: 1 of 2 (1 after outcomes were in); evaluated otherwise than registered: 0.",
         ),
         ([], "Not registered in advance."),
     ],
