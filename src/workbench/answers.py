@@ -28,8 +28,8 @@ def residents(city, counts) -> xr.DataArray:
 
     A cell of the population table is spread over its strata (where the sample tells more than the table) in the
     proportions of the area's own answers, or of all areas' where the area has none in the cell. Without the table an
-    area's residents are spread over all its answers; without populations areas count alike. Raises ParameterError for an
-    area whose residents all belong to cells without any answer.
+    area's residents are spread over all its answers; without populations areas count alike. Raises ParameterError for
+    an area whose residents all belong to cells without any answer.
     """
     sample = counts.sum(("wave", "answer")).transpose("area", "stratum")
     areas = counts["area"].values
@@ -46,10 +46,8 @@ def residents(city, counts) -> xr.DataArray:
     own, overall = sample.values, np.broadcast_to(sample.values.sum(0), sample.shape)
     own = np.where(own @ together > 0, own, overall)
     found = cell * np.divide(own, own @ together, out=np.zeros_like(own), where=own > 0)
-    if lost := [str(area) for area, size in zip(areas, found.sum(1), strict=True) if size == 0]:
-        raise ParameterError(
-            f"no resident of {', '.join(lost)} belongs to a group with answers; allowed: such areas left out"
-        )
+    if lost := ", ".join(str(area) for area, size in zip(areas, found.sum(1), strict=True) if size == 0):
+        raise ParameterError(f"no resident of {lost} belongs to a group with answers; allowed: such areas left out")
     return sample.copy(data=found)
 
 
@@ -58,22 +56,17 @@ def _from_respondents(city, item) -> xr.DataArray:
     table = city.respondents.dropna(subset=[item])
     levels, areas, waves = list(ITEMS[item].categories), city.areas["area"], city.waves["wave"]
     stratum, strata, made_of = _strata(table)
-    area, wave, answer = (
-        pd.Index(known).get_indexer(table[column])
-        for known, column in ((areas, "area"), (waves, "wave"), (levels, item))
-    )
-    weight = table["weight"].to_numpy()
+    known, weight = {"area": areas, "wave": waves, item: levels}, table["weight"].to_numpy()
+    area, wave, answer = (pd.Index(names).get_indexer(table[column]) for column, names in known.items())
     shape = len(areas), len(waves), len(strata), len(levels)
     places = np.ravel_multi_index((area, wave, stratum, answer), shape)
     weighted = np.bincount(places, weight, minlength=np.prod(shape)).reshape(shape)
     cell = area * shape[1] + wave
     # Kish: (sum w)^2 / sum w^2 answers per area-wave; counts are the weighted ones times that over sum w.
     total, square, n = (np.bincount(cell, x, minlength=shape[0] * shape[1]) for x in (weight, weight**2, None))
-    scale = np.divide(total, square, out=np.zeros_like(total), where=square > 0).reshape(shape[:2])
+    scale = np.divide(total, square, out=np.zeros_like(total), where=square > 0).reshape(*shape[:2], 1, 1)
     index = np.arange(len(levels))
-    found = _labelled(
-        weighted * scale[..., None, None], n.reshape(shape[:2]), areas, waves, strata, levels, index, index
-    )
+    found = _labelled(weighted * scale, n.reshape(shape[:2]), areas, waves, strata, levels, index, index)
     return found.assign_coords({name: ("stratum", values) for name, values in made_of.items()})
 
 
@@ -99,12 +92,11 @@ def _from_shares(city, item) -> xr.DataArray:
             names = ", ".join(levels[k] for k in sorted(listed))
             faults.append(f"wave {wave} of {item} lists {names}: allowed are classes whose rest lies side by side")
             continue
-        share = dict(zip(((k, k) for k in listed), rows["share"] / 100, strict=True))
+        published, at = rows["share"].to_numpy() / 100, (areas.index(area), waves.index(wave))
+        share = dict(zip(((k, k) for k in listed), published.tolist(), strict=True))
         if rest:
             share[rest[0], rest[-1]] = max(1 - sum(share.values()), 0.0)
-        at = areas.index(area), waves.index(wave)
         n[at] = rows["n"].iloc[0]
-        published = rows["share"].to_numpy() / 100
         worth = _effective(published, n=n[at], rounding=rows["rounding"].iloc[0] / 100) / sum(share.values())
         cells |= {(*at, bounds): worth * p for bounds, p in share.items()}
     if faults:

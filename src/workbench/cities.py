@@ -48,15 +48,14 @@ def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
     """Return one row per folder with a city.toml: city, name, language, simulated, kind (respondents or shares)."""
     rows = []
     for file in sorted(paths.resolve(raw).glob("*/city.toml")):
-        row = {"city": file.parent.name, "name": "", "language": "", "simulated": False}
         try:
             said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
             kind = "shares" if manifest.file_of(said, "shares", file.parent) else "respondents"
-            name = str(said.get("name", ""))
-            row |= {"name": name if schema.readable(name) else "?", "language": str(said.get("language", "en"))}
-            rows.append(row | {"simulated": bool(said.get("simulated", False)), "kind": kind})
         except (OSError, ValueError):
-            rows.append(row | {"kind": "city.toml cannot be read"})
+            said, kind = {"language": ""}, "city.toml cannot be read"
+        name = str(said.get("name", ""))
+        about = str(said.get("language", "en")), bool(said.get("simulated", False)), kind
+        rows.append([file.parent.name, name if schema.readable(name) else "?", *about])
     return pd.DataFrame(rows, columns=["city", "name", "language", "simulated", "kind"])
 
 
@@ -78,8 +77,8 @@ def read_folder(folder: Path) -> City:
     faults = Faults()
     said = manifest.read(folder, faults=faults)
     found = {table: said[table] for table in schema.TABLES if "path" in said.get(table, {})}
-    sheets = {table: read_sheet(entry.pop("path"), table, entry, faults=faults) for table, entry in found.items()}
-    sheets = {table: sheet for table, sheet in sheets.items() if sheet is not None}
+    read = ((table, read_sheet(entry["path"], table, entry, faults=faults)) for table, entry in found.items())
+    sheets = {table: sheet for table, sheet in read if sheet is not None}
     # Without one of these the other checks would only repeat the fault.
     if not {"areas", "waves"} <= set(sheets) or not {"respondents", "shares"} & set(sheets):
         faults.raise_if_any(folder.name)
@@ -97,23 +96,21 @@ def read_folder(folder: Path) -> City:
     answers = made["shares"]["item"].unique() if "shares" in made else made["respondents"].columns
     return City(
         city=folder.name,
-        name=said["name"],
-        language=said.get("language", "en"),
-        simulated=said.get("simulated", False),
         notices=tuple(dict.fromkeys(faults.notices)),
         data_hash=provenance.hash_files([folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]),
         items=tuple(name for name in ITEMS if name in answers),
         weighted="weight" in tables.get("respondents", ()),
+        **{key: said[key] for key in ("name", "language", "simulated")},
         **{table: made.get(table) for table in schema.TABLES},
     )
 
 
 def _complete_shares(rows: pd.DataFrame, sheet: Sheet, assumed_n: object) -> pd.DataFrame:
-    """Return shares in percent with n, whether that n is assumed, and the step they are rounded to."""
+    """Return shares in percent with n and whether that n is assumed."""
     notices = sheet.faults.notices
     if "share" not in rows and "count" not in rows:
         sheet.faults.say(f"{sheet.file}, line 1, column 'share' is missing; allowed: share (percent) or count")
-        return rows.assign(share=float("nan"), n=float("nan"), assumed=False, rounding=0.0)
+        return rows.assign(share=float("nan"))
     if "share" not in rows:
         n = rows.groupby(["area", "wave", "item"])["count"].transform("sum")
         rows = rows.assign(share=100 * rows["count"] / n.where(n > 0), n=n.where(n > 0))
@@ -128,16 +125,12 @@ def _complete_shares(rows: pd.DataFrame, sheet: Sheet, assumed_n: object) -> pd.
     lacking = rows["n"].isna() & assumed.isna() & rows["wave"].notna()
     if "n" in sheet.frame:  # a number that was given and refused has its own fault already
         lacking &= sheet.frame["n"].isna()
-    allowed = "a column n, or [shares] assumed_n = a number of answers for each area and wave"
-    sheet.refuse(rows["n"][lacking], allowed)
+    sheet.refuse(rows["n"][lacking], "a column n, or [shares] assumed_n = a number of answers for each area and wave")
     if (rows["n"].isna() & assumed.notna()).any():
-        each = [f"{n:g} in {wave}" for wave, n in by_wave.items()]
-        number = ", ".join(each) if isinstance(assumed_n, dict) else f"{assumed_n:g}"
+        each = isinstance(assumed_n, dict)
+        number = ", ".join(f"{n:g} in {wave}" for wave, n in by_wave.items()) if each else f"{assumed_n:g}"
         notices.append(f"the number of answers is not published: {number} per area and item is assumed")
-    whole = (rows["share"] == rows["share"].round()).where(~blank, True)
-    rounding = whole.groupby([rows["wave"], rows["item"]]).transform("all") & ("count" not in rows)
-    rows = rows.assign(n=rows["n"].fillna(assumed), assumed=rows["n"].isna(), rounding=rounding.astype(float))
-    return rows[~blank]
+    return rows.assign(n=rows["n"].fillna(assumed), assumed=rows["n"].isna())[~blank]
 
 
 def canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -155,8 +148,10 @@ def canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     if (rows := tables.get("respondents")) is not None:
         strata = {name: rows[name].fillna("unknown") for name in STRATA if name in rows}
         done["respondents"] = rows.assign(weight=rows.get("weight", 1.0), **strata)
-    if "shares" in done:
-        done["shares"] = done["shares"][["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]]
+    if (rows := tables.get("shares")) is not None:  # `rounding` is the step of a wave's shares, 0 if finer than one
+        whole = (rows["share"] % 1 == 0).groupby([rows["wave"], rows["item"]]).transform("all") & ("count" not in rows)
+        rows = rows.assign(rounding=whole.astype(float))
+        done["shares"] = rows[["area", "wave", "item", "category", "share", "n", "assumed", "rounding"]]
     return {name: table.reset_index(drop=True) for name, table in done.items()}
 
 
@@ -169,13 +164,10 @@ def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataF
     """
     folder = Path(folder)
     paths.validate_name(folder.name, "city folder")
-    if folder.is_file() or folder.is_dir() and any(folder.iterdir()):
-        file = folder / "city.toml"
-        if not (file.is_file() and tomllib.loads(file.read_text(encoding="utf-8-sig")).get("made_by")):
-            raise ParameterError(
-                f"{paths.relative(folder)} exists and was not made by the workbench; allowed: a new folder, or one whose "
-                "city.toml says made_by"
-            )
+    there, file = folder.is_file() or any(folder.glob("*")), folder / "city.toml"
+    if there and not (file.is_file() and tomllib.loads(file.read_text(encoding="utf-8-sig")).get("made_by")):
+        allowed = "a new folder, or one whose city.toml says made_by"
+        raise ParameterError(f"{paths.relative(folder)} exists and was not made by the workbench; allowed: {allowed}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as temporary:
         new = Path(temporary) / folder.name
@@ -194,17 +186,15 @@ def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataF
 
 
 def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Path:
-    """Write the validated tables as CSV and the panel (an xr.Dataset), by default to data/processed/CITY; return the folder.
+    """Write the validated tables as CSV and the panel (an xr.Dataset), by default to data/processed/CITY: the folder.
 
     city.json holds the data hash and is written last, so a folder whose hash is right is complete.
     """
     folder = Path(folder) if folder else paths.resolve("data/processed") / city.city
     (folder / "city.json").unlink(missing_ok=True)
     for table in schema.TABLES:
-        frame = getattr(city, table)
-        if frame is None:
-            (folder / f"{table}.csv").unlink(missing_ok=True)
-        else:
+        (folder / f"{table}.csv").unlink(missing_ok=True)
+        if (frame := getattr(city, table)) is not None:
             provenance.write_csv(folder / f"{table}.csv", frame)
     if panel is not None:
         provenance.write_bytes(folder / "panel.nc", bytes(panel.to_netcdf(engine="h5netcdf")))

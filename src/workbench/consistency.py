@@ -157,10 +157,11 @@ def check_projects(tables: Tables, sheets: Sheets) -> None:
     if dated.empty or waves.empty:
         return
     running, future = dated["start"] <= waves["end"].min(), dated["start"] > waves["end"].max()
-    early = "project {} was already running in the first wave: it cannot be evaluated, and its areas ({}) leave the comparison"
-    late = "project {} starts after the last wave: it cannot be evaluated yet"
-    told = [early.format(name, ", ".join(rows["area"])) for name, rows in dated[running].groupby("project")]
-    sheet.faults.notices += told + [late.format(name) for name in dated["project"][future].unique()]
+    for name, rows in dated[running].groupby("project"):
+        told = f"project {name} was already running in the first wave: it cannot be evaluated"
+        sheet.faults.notices.append(f"{told}, and its areas ({', '.join(rows['area'])}) leave the comparison")
+    for name in dated["project"][future].unique():
+        sheet.faults.notices.append(f"project {name} starts after the last wave: it cannot be evaluated yet")
     usable = dated[~running & ~future]
     if usable.empty:
         allowed = f"at least one project that starts after the first wave ({waves['end'].min():%Y-%m-%d})"

@@ -36,14 +36,14 @@ def read(folder: Path, *, faults: Faults) -> dict:
         said = tomllib.loads((folder / "city.toml").read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SchemaError(f"{folder.name}: city.toml cannot be read: {error}; allowed: TOML in UTF-8") from None
-    good = _known("", said, ALLOWED, faults=faults)
+    good = {"language": "en", "simulated": False} | _known("", said, ALLOWED, faults=faults)
     if not good.get("name"):
         faults.say('city.toml: name is missing; allowed: name = "what the city is called"')
     if not readable(good.get("name", "")):
         faults.say(f"city.toml: name {shown([good['name']])}; allowed: one line of at most 100 {SEEN}")
     if endless := [note for note in good.get("notes", ()) if not readable(str(note), 2000, lines=True)]:
         faults.say(f"city.toml: notes {shown(endless)}; allowed: texts of at most 2000 {SEEN}")
-    if good.get("language", "en") not in LANGUAGES:
+    if good["language"] not in LANGUAGES:
         faults.say(f"city.toml: language {good['language']!r}; allowed: {', '.join(LANGUAGES)}")
     for table in [table for table in TABLES if table in good]:
         _check_table(table, good[table], faults=faults)

@@ -22,25 +22,18 @@ MONTH = pd.Timedelta(days=30.4375)
 CHOICES = ("item", "unsafe_from", "projects", "comparison", "window_months", "minimum_pp")  # parameters of a panel
 
 
-def build_panel(
-    city, *, item="", unsafe_from="", projects=(), comparison=(), window_months="6-24", minimum_pp=None, lang="en"
-) -> xr.Dataset:
+def build_panel(city, *, lang="en", **given) -> xr.Dataset:
     """The panel of one item and a choice of projects, dims (area, wave, stratum, answer, category, project, effect).
 
-    `unsafe_from` is the first category that counts as unsafe; `comparison` limits the never-treated areas; both it
-    and `projects` are names or one text with `;` between them. `window_months` "6-24" counts from full start. Shares and weighted answers enter as effective counts.
-    Raises ParameterError, all faults at once, for names the city does not know and for a design without treated or
-    comparison areas.
+    `given` are those of `choices`. Shares and weighted answers enter as effective counts. Raises ParameterError, all
+    faults at once, for names the city does not know and for a design without treated or comparison areas.
     """
-    chosen = choices(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) | {"lang": lang}
+    chosen = choices(city, **given) | {"lang": lang}
     counts = _answered(count_answers(city, item=chosen["item"]))
     while True:
         if counts.sizes["wave"] < 2:
-            asked = ", ".join(counts["wave"].values) or "none"
-            raise ParameterError(
-                f"item {chosen['item']!r} was asked in too few waves of {city.city} in the chosen areas ({asked}); "
-                "allowed: at least two"
-            )
+            asked = f"the chosen areas ({', '.join(counts['wave'].values) or 'none'}); allowed: at least two"
+            raise ParameterError(f"item {chosen['item']!r} was asked in too few waves of {city.city} in {asked}")
         phases = _phases(city, counts, window=chosen["window"])
         areas, selected, notices = _design(city, chosen, phases, surveyed=list(counts["area"].values))
         kept = _answered(counts.sel(area=areas))
@@ -61,12 +54,10 @@ def _names(given) -> tuple[str, ...]:
 
 def answers_told(panel, *, lang) -> str:
     """How many answers there are, in words; where that is not published, the assumption and never a total."""
-    _ = translator(lang).gettext
-    if not panel.attrs["n_assumed"]:
-        return _("{n} answers").format(n=number(float(panel["respondents"].sum()), lang, 0))
-    return _("published percentages, number of answers not published ({n} per area and wave assumed)").format(
-        n=number(panel.attrs["n_assumed"], lang, 0)
-    )
+    _, assumed = translator(lang).gettext, panel.attrs["n_assumed"]
+    told = _("published percentages, number of answers not published ({n} per area and wave assumed)")
+    told = told if assumed else _("{n} answers")
+    return told.format(n=number(assumed or float(panel["respondents"].sum()), lang, 0))
 
 
 def answer_shares(panel) -> pd.DataFrame:
@@ -89,8 +80,14 @@ def answer_shares(panel) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "wave", "year", "answer", "share", "lower90", "upper90"])
 
 
-def choices(city, item, unsafe_from, projects, comparison, window_months, minimum_pp) -> dict:
-    """The checked choices of an evaluation, defaults filled in; every fault in one ParameterError. `window` is months."""
+def choices(
+    city, *, item="", unsafe_from="", projects=(), comparison=(), window_months="6-24", minimum_pp=None
+) -> dict:
+    """The checked choices of an evaluation, defaults filled in; every fault in one ParameterError.
+
+    `unsafe_from` is the first category that counts as unsafe; `comparison` limits the never-treated areas; both it and
+    `projects` are names or one text with `;` between them. `window_months` count from full start, as does `window`.
+    """
     projects, comparison, faults = _names(projects), _names(comparison), []
     known = [i for i in city.items if ITEMS[i].construct == "insecurity"]
     rows = city.projects[city.projects["project"].isin(projects)] if projects else city.projects
@@ -129,16 +126,11 @@ def _answered(counts) -> xr.DataArray:
     return counts.isel(wave=some.any("area").values, area=some.any("wave").values)
 
 
-def _middle(city, waves) -> pd.Series:
-    """Date of each wave, the middle of its fieldwork, by wave."""
-    table = city.waves.set_index("wave").loc[list(waves)]
-    return table["start"] + (table["end"] - table["start"]) / 2
-
-
 def _phases(city, counts, *, window) -> pd.DataFrame:
-    """One row per project, area and wave: phase, event time (waves since the first running one) and window."""
-    waves = _middle(city, counts["wave"].values).rename("date").reset_index()
-    waves["position"] = np.arange(len(waves))
+    """One row per project, area and wave: date, phase, event time (waves since the first running one) and window."""
+    waves = city.waves.set_index("wave").loc[list(counts["wave"].values)]
+    waves = waves.assign(date=waves["start"] + (waves["end"] - waves["start"]) / 2, position=range(len(waves)))
+    waves = waves[["date", "position"]].reset_index()
     table = city.projects[city.projects["area"].isin(counts["area"].values)].merge(waves, how="cross")
     date = table["date"]
     conditions = [date < table["announced"], date < table["full"], date >= table["stop"]]
@@ -159,18 +151,16 @@ def _design(city, chosen, phases, *, surveyed):
     active = phases[phases["phase"] != "before"]
     early = set(active["area"][active["position"] == 0])
     late, active = phases[~phases["area"].isin(early)], active[~active["area"].isin(early)]
+    seen, in_time, ran = (set(rows["project"]) for rows in (phases, late, late[late["phase"] == "running"]))
+    begun = _("Project {project} was already announced or running in the first wave: its areas leave the comparison.")
     needed = {  # why a project cannot be evaluated -> those of which that is not true
-        _("Project {project} has no area with answers to this item: it cannot be evaluated."): phases,
-        _(
-            "Project {project} was already announced or running in the first wave: its areas leave the comparison."
-        ): late,
-        _("Project {project} was not in full operation in any wave: it cannot be evaluated."): late[
-            late["phase"] == "running"
-        ],
+        _("Project {project} has no area with answers to this item: it cannot be evaluated."): seen,
+        begun: in_time,
+        _("Project {project} was not in full operation in any wave: it cannot be evaluated."): ran,
     }
     notices, selected = [], []
     for project in chosen["projects"] or dict.fromkeys(city.projects["project"]):
-        fault = next((why for why, rows in needed.items() if project not in set(rows["project"])), "")
+        fault = next((why for why, others in needed.items() if project not in others), "")
         if not fault:
             selected.append(project)
         elif not any(notice.startswith(f"project {project} ") for notice in city.notices):
@@ -186,16 +176,12 @@ def _design(city, chosen, phases, *, surveyed):
         notices.append(text.format(areas=", ".join(shared)))
     never = set(surveyed) - early - set(active["area"])
     if wrong := sorted(set(chosen["comparison"]) - never):
-        raise ParameterError(
-            f"comparison area {', '.join(map(repr, wrong))} has a project or no answers to {chosen['item']}; "
-            f"allowed: {', '.join(sorted(never)[:12]) or 'none'}"
-        )
+        why = f"has a project or no answers to {chosen['item']}; allowed: {', '.join(sorted(never)[:12]) or 'none'}"
+        raise ParameterError(f"comparison area {', '.join(map(repr, wrong))} {why}")
     never = set(chosen["comparison"]) or never
     if not never and of_area["position"].nunique() < 2:
-        raise ParameterError(
-            f"no comparison area in {city.city}: every area is treated from the same wave on; "
-            "allowed: at least one area without a project"
-        )
+        why = "every area is treated from the same wave on; allowed: at least one area without a project"
+        raise ParameterError(f"no comparison area in {city.city}: {why}")
     return [area for area in surveyed if area in treated | never], selected, notices
 
 
@@ -210,29 +196,23 @@ def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
         order=active["event_time"].mask(stopped, len(waves)),  # announced waves have -1
     )
     effects = active.sort_values(["number", "order"]).drop_duplicates("effect")
-    design = np.zeros((len(areas), len(waves), len(effects)))
-    places = (("area", areas), ("wave", waves), ("effect", effects["effect"]))
-    design[tuple(pd.Index(names).get_indexer(active[column]) for column, names in places)] = 1.0
-    grid = pd.MultiIndex.from_product((projects, areas, waves))
-    cells = phases.set_index(["project", "area", "wave"])[["phase", "window", "event_time"]].reindex(grid)
-    by_project = lambda values: (("project", "area", "wave"), values.to_numpy().reshape(len(projects), len(areas), -1))
-    start = active.groupby("area")["position"].min().reindex(areas)
-    date, table = _middle(city, waves), city.areas.set_index("area").loc[areas]
+    design = active.assign(one=1.0).set_index(["area", "wave", "effect"])["one"].to_xarray()
+    design = design.reindex(area=areas, wave=waves, effect=effects["effect"].tolist()).fillna(0.0)
+    cells = phases.set_index(["project", "area", "wave"])[["phase", "window", "event_time"]].to_xarray()
+    cells = cells.reindex(project=projects, area=areas, wave=waves)
+    start, about_counts = active.groupby("area")["position"].min().reindex(areas), ["lower", "upper", "respondents"]
+    date, table = phases.drop_duplicates("wave").set_index("wave")["date"], city.areas.set_index("area").loc[areas]
     rows = city.projects[city.projects["area"].isin(areas)].groupby("project")
     about = rows.agg({"name": "first", "min_worthwhile_pp": "first", "start": "min"}).loc[projects]
     return xr.Dataset(
         {
-            "counts": counts.drop_vars(["lower", "upper", "respondents"]),
-            "lower": ("answer", counts["lower"].values), "upper": ("answer", counts["upper"].values),
-            "respondents": (("area", "wave"), counts["respondents"].values),
+            **counts.rename("counts").reset_coords(about_counts)[["counts", *about_counts]],
             "population": residents(city, counts),
             "treated": ("area", start.notna().to_numpy()),
             "cohort": ("area", ["never" if np.isnan(s) else f"from {waves[int(s)]}" for s in start]),
-            "exposure": by_project(cells["phase"].eq("running").astype(float)),
-            "event_time": by_project(cells["event_time"].fillna(-1).astype(int)),
-            "window": by_project(cells["window"].eq(True)),
-            "design": (("area", "wave", "effect"), design),
-            "effect_project": ("effect", effects["number"].to_numpy()),
+            "exposure": (cells["phase"] == "running").astype(float),
+            "event_time": cells["event_time"].fillna(-1).astype(int), "window": cells["window"].fillna(0).astype(bool),
+            "design": design, "effect_project": ("effect", effects["number"].to_numpy()),
             "effect_pooled": ("effect", effects["phase"].eq("running").to_numpy()),
             "year": ("wave", (date.dt.year + (date.dt.day_of_year - 1) / 365.25).to_numpy(float)),
             "project_minimum": ("project", about["min_worthwhile_pp"].to_numpy(float)),
@@ -258,11 +238,9 @@ def _describe(panel, city, chosen, notices) -> xr.Dataset:
     unsafe = (counts * (panel["lower"] >= index)).sum("answer") / total.where(total > 0)
     panel = panel.assign_coords(category=list(item.categories)).assign(share_unsafe=unsafe.where(~straddles))
     if not panel["share_unsafe"].notnull().any():
-        published = panel["answer"].values[(counts > 0).any(("area", "wave")).values]
-        raise ParameterError(
-            f"unsafe_from {chosen['unsafe_from']!r}: no wave of {chosen['item']} tells these answers from the ones "
-            f"before; published are: {', '.join(published)}"
-        )
+        published = ", ".join(panel["answer"].values[(counts > 0).any(("area", "wave")).values])
+        why = f"no wave of {chosen['item']} tells these answers from the ones before; published are: {published}"
+        raise ParameterError(f"unsafe_from {chosen['unsafe_from']!r}: {why}")
     before = panel["treated"] & (panel["design"].sum("effect") == 0)
     seen = panel["share_unsafe"].where(before)
     # Where the treated areas' share is not published before the start, everybody's tells the order of size.
@@ -278,14 +256,14 @@ def _describe(panel, city, chosen, notices) -> xr.Dataset:
     minimum, own = chosen["minimum_pp"], panel["project_minimum"].values
     if minimum is None:  # what all projects state alike (never true where one states none), else the usual
         minimum = own[0] if own.min() == own.max() else usual_minimum(100 * baseline)
-    shares = city.shares[city.shares["item"] == chosen["item"]] if city.shares is not None else None
-    assumed = shares is not None and bool(shares["assumed"].any())
+    shares = None if city.shares is None else city.shares[city.shares["item"] == chosen["item"]]
+    n_assumed = [0.0] if shares is None or not shares["assumed"].any() else shares["n"][shares["assumed"]]
     panel.attrs = {
         "city": city.city, "city_name": city.name, "simulated": int(city.simulated), "item": chosen["item"],
         "question": item.question["en"], "categories": ";".join(item.categories), "unsafe_from": chosen["unsafe_from"],
         "unsafe_index": index, "minimum_pp": float(minimum),
         "baseline_pp": 100 * baseline, "window_rule": rule.format(low=low, high=high), "window_months": f"{low}-{high}",
-        "shares": int(shares is not None), "n_assumed": float(shares.loc[shares["assumed"], "n"].median()) if assumed else 0.0,
+        "shares": int(shares is not None), "n_assumed": float(np.median(n_assumed)),
         "weighted": int(city.weighted), "equal_areas": int(city.areas["population"].isna().any()),
         "notices": "\n".join([*city.notices, *notices]), "data_hash": city.data_hash,
     }  # fmt: skip

@@ -74,7 +74,7 @@ class Sheet:
     codes: dict[str, dict[str, str]] = field(default_factory=dict)  # column -> {their code: our label}
 
     def refuse(self, bad: pd.Series, allowed: str) -> None:
-        """Add values of the column `bad.name` (file line -> value) as one fault; nothing happens when there are none."""
+        """Add values of the column `bad.name` (file line -> value) as one fault; if there are none, nothing."""
         if len(bad):
             own = self.own.get(bad.name, bad.name)  # the city's heading, then ours
             column = f"column {own!r}" + (f" ({bad.name})" if own != bad.name else "")
@@ -133,17 +133,16 @@ def convert(sheet: Sheet) -> pd.DataFrame:
         if name in frame:
             done[name] = _convert_column(sheet, frame[name], column)
         elif column.heading:
-            headings = [sheet.own.get(heading, heading) for heading in frame.columns]
-            sheet.faults.say(
-                f"{sheet.file}, line 1, column {name!r} is missing{nearest(name, headings)}; allowed: a heading {name}, or "
-                f"[{sheet.table}.columns] {name} = one of {', '.join(map(repr, headings[:20]))}"
-            )
+            own = [sheet.own.get(heading, heading) for heading in frame.columns]
+            allowed = f"[{sheet.table}.columns] {name} = one of {', '.join(map(repr, own[:20]))}"
+            hint = f"{nearest(name, own)}; allowed: a heading {name}, or {allowed}"
+            sheet.faults.say(f"{sheet.file}, line 1, column {name!r} is missing{hint}")
             done[name] = pd.Series(index=frame.index, dtype=DTYPES[column.kind])
     table = pd.DataFrame(done, index=frame.index)
     if sheet.table == "shares":
         for item in table["item"].dropna().unique():  # [shares.codes.ITEM] is for the rows of that item
             known = ITEMS[item].codes | sheet.codes.get(item, {})
-            table["category"] = table["category"].mask(table["item"].eq(item), _recode(table["category"], known))
+            table["category"] = table["category"].mask(table["item"].eq(item), table["category"].replace(known))
     keys = [name for name in CONTRACT[sheet.table]["unique"] if name in table]
     doubled = table.loc[table.duplicated(keys), keys].dropna(subset=[name for name in keys if columns[name].filled])
     told = [", ".join(row) for row in doubled.astype(str).fillna("").to_numpy()]
@@ -172,7 +171,7 @@ def _convert_column(sheet: Sheet, text: pd.Series, column: Column) -> pd.Series:
         known = _answers(ITEMS[text.name], own)
         sheet.refuse_unknown(text, known)
         return text.map(known).astype("str")
-    text = _recode(text, own)
+    text = text.replace(own)
     if column.among:
         return sheet.refuse_unknown(text, column.among).reindex(text.index)
     if column.kind == "text":
@@ -191,11 +190,6 @@ def _convert_column(sheet: Sheet, text: pd.Series, column: Column) -> pd.Series:
         sheet.refuse(text[outside], column.allowed)
         values = values.mask(outside)
     return values.eq(True) if column.kind == "flag" else values
-
-
-def _recode(text: pd.Series, codes: dict[str, str]) -> pd.Series:
-    """Replace the codes that the manifest names, keep the rest."""
-    return text.map(codes).astype("str").fillna(text) if codes else text
 
 
 def _answers(item: Item, own: dict[str, str]) -> dict[str, str | None]:

@@ -36,17 +36,17 @@ LAST_YEAR = 2025
 NOTE = "Simulated: no real people, places or projects. The true effect is in truth.json."
 
 
-def simulate_city(out, *, name=None, **options) -> Path:
+def simulate_city(out, **options) -> Path:
     """Write a city folder with truth.json and return it; `options` are those of `draw_city`.
 
     truth.json: att_pp and by_project in percentage points (negative is safer), latent on the logit scale, and the
     parameters of the call. Raises ParameterError as `draw_city` does, and for a folder no program made.
     """
     out = Path(out)
-    city, truth = draw_city(**options, city=out.name, name=name or out.name.capitalize())
+    city, truth = draw_city(**options, city=out.name, name=out.name.capitalize())
     # Whole numbers are written without a point.
-    there = {name: table for name in schema.TABLES if (table := getattr(city, name)) is not None}
     filled_in = ["weight", "assumed", "rounding"]  # by the reader of the folder
+    there = {name: table for name in schema.TABLES if (table := getattr(city, name)) is not None}
     tables = {name: table.drop(columns=filled_in, errors="ignore").convert_dtypes() for name, table in there.items()}
     manifest = {"name": city.name, "language": city.language, "simulated": True, "notes": list(city.notices)}
     folder = write_city(out, manifest=manifest, tables=tables)
@@ -57,12 +57,9 @@ def simulate_city(out, *, name=None, **options) -> Path:
 def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **options) -> tuple[City, dict]:
     """A City in memory, as `load_city` would give it, and its truth; simulate.toml lists `options` and their defaults.
 
-    `effect_pp` is the mean over projects in percentage points; 0 is no effect at all. Treated areas start
-    `baseline_gap_pp` above the comparison areas' `baseline_unsafe`: expected shares in the first wave, shocks
-    included, mean over areas. `trend` is everyone's change per wave and `shock_sd`, `shock_rho` the spread and
-    correlation of area-wave shocks, logit scale; `area_drift` is the spread of areas' own steady drifts, per wave (the
-    method assumes none). The world depends on the seed but not on `respondents` or `shares`.
-    Raises ParameterError, all faults at once.
+    `effect_pp` is the mean over projects; `baseline_unsafe` and `baseline_gap_pp` are of expected shares in the first
+    wave, shocks included, mean over areas. `area_drift` is the spread of areas' own steady drifts per wave, logit scale
+    (the method assumes none). The world depends on the seed, not on `respondents` or `shares`. Raises ParameterError.
     """
     options = _checked(options) | ({"area_drift": area_drift} if area_drift else {})
     seeds = np.random.SeedSequence(options["seed"]).spawn(4)  # a stream for each part: more draws in one move no other
@@ -71,11 +68,12 @@ def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **opti
     rows, projects = _draw_respondents(world, options["respondents"], answers), _projects_table(world, starts)
     wave, last = pd.Series(world["wave"].values.astype(object)), pd.Timestamp(LAST_YEAR, 12, 31)
     waves = pd.DataFrame({"wave": wave, "start": wave + "-03-01", "end": wave + "-04-30", "questionnaire_version": "1"})
-    tables = canonical({
+    asked = {"respondents": rows, "population": _residents(world)}
+    asked = {"shares": _published(rows)} if options["shares"] else asked
+    tables = canonical(asked | {
         "areas": _areas_table(world), "waves": waves.assign(mode="web and paper"), "projects": projects,
         "collective_impact": _scores_table(projects, raters),
         "indicators": pd.DataFrame(NAMES["indicators"]).assign(date=last, source="simulated"),
-        **({"shares": _published(rows)} if options["shares"] else {"respondents": rows, "population": _residents(world)}),
     })  # fmt: skip
     made = City(
         city=city, name=name if "simulated" in name.lower() else f"{name} (simulated)", language="en", simulated=True,
@@ -88,8 +86,8 @@ def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **opti
 def draw_world(options, seed) -> xr.Dataset:
     """What is true before anyone is asked, from the options of `draw_city`.
 
-    `latent` without projects, `shock`, `effect` (area, wave); `delta` (project); `running`, `window` (project, area,
-    wave); `population` (area); `composition` (area, stratum).
+    `latent` without projects, `effect` (area, wave); `delta` (project); `running`, `window` (project, area, wave);
+    `population` (area); `composition` (area, stratum).
     """
     rng = np.random.default_rng(seed)
     areas, waves, projects = options["areas"], options["waves"], options["projects"]
@@ -116,8 +114,8 @@ def draw_world(options, seed) -> xr.Dataset:
     names = [f"{place} {quarter}" for quarter, place in product(NAMES["quarters"], NAMES["places"])]
     world = xr.Dataset(
         {
-            "latent": (("area", "wave"), latent), "shock": (("area", "wave"), shock),
-            "population": ("area", population), "composition": (("area", "stratum"), composition),
+            "latent": (("area", "wave"), latent), "population": ("area", population),
+            "composition": (("area", "stratum"), composition),
             "running": (("project", "area", "wave"), running), "window": (("project", "area", "wave"), window),
         },
         coords={
@@ -215,9 +213,7 @@ def _published(rows) -> pd.DataFrame:
     counts = pd.crosstab([rows["wave"], rows["area"]], rows[ITEM]).reindex(columns=levels, fill_value=0)
     n = counts.sum(axis=1)
     table = (100 * counts).div(n, axis=0).round(1).stack().rename("share").reset_index()
-    whole = (table["share"] == table["share"].round()).groupby(table["wave"]).transform("all")
-    n = n.repeat(len(levels)).to_numpy(float)
-    return table.assign(item=ITEM, n=n, assumed=False, rounding=whole.astype(float))
+    return table.assign(item=ITEM, n=n.repeat(len(levels)).to_numpy(float), assumed=False)
 
 
 def _areas_table(world) -> pd.DataFrame:
@@ -271,13 +267,12 @@ def _checked(given) -> dict:
     if unknown := given.keys() - OPTIONS.keys():
         raise ParameterError(f"no option {', '.join(sorted(unknown))}; allowed: {', '.join(OPTIONS)}")
     options = {name: given.get(name, option["default"]) for name, option in OPTIONS.items()}
-    odd = {name for name, value in options.items() if not isinstance(value, Real) or not np.isfinite(value)}
-    faults = [f"{name} is {options[name]!r}; allowed: a number" for name in sorted(odd)]
-    limits = {name: (about["from"], about["to"]) for name, about in OPTIONS.items() if "from" in about and not odd}
-    if not odd:
-        areas, start = options["areas"], 100 * options["baseline_unsafe"]  # treated areas may begin at 0.5 to 95 %
-        limits |= {"treated": (1, areas - 1), "projects": (1, options["treated"])}
-        limits |= {"respondents": (areas * options["waves"], 5_000_000), "baseline_gap_pp": (0.5 - start, 95.0 - start)}
+    if odd := [name for name, value in options.items() if not isinstance(value, Real) or not np.isfinite(value)]:
+        raise ParameterError("\n".join(f"{name} is {options[name]!r}; allowed: a number" for name in sorted(odd)))
+    areas, start, faults = options["areas"], 100 * options["baseline_unsafe"], []
+    limits = {name: (about["from"], about["to"]) for name, about in OPTIONS.items() if "from" in about}
+    limits |= {"treated": (1, areas - 1), "projects": (1, options["treated"])}  # treated areas may begin at 0.5 to 95 %
+    limits |= {"respondents": (areas * options["waves"], 5_000_000), "baseline_gap_pp": (0.5 - start, 95.0 - start)}
     for name, (least, most) in limits.items():
         kind, words = (Integral, "a whole number") if isinstance(most, Integral) else (Real, "a number")
         if not isinstance(options[name], kind) or not least <= options[name] <= most:

@@ -34,34 +34,23 @@ def import_files(files: Sequence[os.PathLike[str] | str], *, out: Path, projects
     """
     faults, out = Faults(), Path(out)
     shares = pd.concat([_read(Path(file), faults=faults) for file in files], ignore_index=True)
-    doubled = shares[shares.duplicated(COLUMNS[:4])]
+    doubled, named = shares[shares.duplicated(COLUMNS[:4])], ", ".join(Path(file).name for file in files)
     if len(doubled):
-        faults.say(
-            f"{', '.join(Path(file).name for file in files)}: {len(doubled):,} shares are given twice, the first for "
-            f"{', '.join(doubled.iloc[0, :3])}; allowed: each published table once"
-        )
+        first = f"the first for {', '.join(doubled.iloc[0, :3])}; allowed: each published table once"
+        faults.say(f"{named}: {len(doubled):,} shares are given twice, {first}")
     faults.raise_if_any(out.name)
     times = shares.groupby("item")["wave"].nunique()
     once = sorted(times.index[times == 1]) if times.max() > 1 else []  # nothing can be compared with these
     shares = shares[~shares["item"].isin(once)]
     areas = sorted(shares["area"].unique())
-    tables = {
-        "areas": pd.DataFrame({"area": areas, "name": areas}),
-        "waves": WAVES[WAVES["wave"].isin(shares["wave"])],
-        "shares": shares,
-    }
+    tables = {"areas": pd.DataFrame({"area": areas, "name": areas}), "waves": WAVES[WAVES["wave"].isin(shares["wave"])]}
+    tables["shares"] = shares
     if projects is not None:
         tables["projects"] = _read_text(Path(projects))  # what is in it is validated with the whole city
     notes = [note for about, note in ABOUT["notes"].items() if about != "2023" or about in set(shares["wave"])]
     notes += [f"{', '.join(once)}: published for one wave only in these files, left out"] if once else []
-    manifest = {
-        "name": "Flanders" if out.name == "flanders" else out.name,
-        "language": "nl",
-        "simulated": False,
-        "made_by": "workbench import stadsmonitor",
-        "notes": notes + _unmatched(shares),
-        "shares": {"assumed_n": ABOUT["assumed_n"]},
-    }
+    name, notes = "Flanders" if out.name == "flanders" else out.name, notes + _unmatched(shares)
+    manifest = {"name": name} | ABOUT["manifest"] | {"notes": notes, "shares": {"assumed_n": ABOUT["assumed_n"]}}
     return cities.write_city(out, manifest=manifest, tables=tables)
 
 
@@ -103,10 +92,8 @@ def _read_panel(file: str, raw: pd.DataFrame, *, faults: Faults) -> pd.DataFrame
     whole = (shares.sum(axis=1, skipna=False) - 100).abs() < 0.01
     wrong = rows[(rows[0] == "") | ~year.isin(WAVES["wave"]) | ~whole]
     if len(wrong):
-        faults.say(
-            f"{file}, {lines_of(wrong.index)}: {tuple(wrong.iloc[0])}; allowed: a municipality, a year "
-            f"of {', '.join(WAVES['wave'])}, and three percentages that sum to 100 (blank = 0)"
-        )
+        allowed = f"a year of {', '.join(WAVES['wave'])}, and three percentages that sum to 100 (blank = 0)"
+        faults.say(f"{file}, {lines_of(wrong.index)}: {tuple(wrong.iloc[0])}; allowed: a municipality, {allowed}")
     keys = {"area": rows[0].astype(str).str.strip(), "wave": year, "item": name[rows.index].map(ABOUT["items"])}
     shares = shares.set_axis(pd.Index(ABOUT["classes"].values(), name="category"), axis=1).assign(**keys)
     return shares.set_index(list(keys)).rename_axis(columns="category").stack().rename("share").reset_index()
@@ -130,8 +117,6 @@ def _read_long(file: str, raw: pd.DataFrame, *, faults: Faults) -> pd.DataFrame:
 def _unmatched(shares: pd.DataFrame) -> list[str]:
     """Say which municipalities the last two waves do not share: mergers, or names that are spelt differently."""
     last = shares.groupby("wave")["area"].agg(set).tail(2)
-    return [
-        f"{len(names)} municipalities are in {one} and not in {other} (merged in 2019, or not published): {', '.join(sorted(names))}"
-        for one, other in permutations(last.index, 2)
-        if (names := last[one] - last[other])
-    ]
+    said = "{} municipalities are in {} and not in {} (merged in 2019, or not published): {}"
+    pairs = ((one, other, last[one] - last[other]) for one, other in permutations(last.index, 2))
+    return [said.format(len(gone), one, other, ", ".join(sorted(gone))) for one, other, gone in pairs if gone]
