@@ -2,14 +2,14 @@
 
 import json
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-import matplotlib.pyplot as plt
 from babel.dates import format_date
 
 from workbench import figures
-from workbench.language import points
+from workbench.language import said
 from workbench.paths import relative, resolve
 from workbench.provenance import write_text
 from workbench.tables import filled, stylesheet
@@ -38,15 +38,14 @@ def write_index(folder: str | Path, *, lang: str = "en") -> list[Path]:
     rows = [_row(run) for run in runs if (run / "status.json").is_file() or not (run / "index.html").is_file()]
     invented = {row["city"] for row in rows if row["simulated"]}
     rows = [row | {"simulated": row["simulated"] or row["city"] in invented} for row in rows]  # failed runs do not know
-    drawn = [(row, row["effect"], row["minimum_pp"]) for row in rows if row["effect"]]
-    ends = [max(-effect["lower90"], effect["upper90"], 1.5 * minimum) for _row, effect, minimum in drawn]
-    for row, effect, minimum in drawn:
-        fig, ax = plt.subplots(figsize=(3.6, 0.32))
-        alt = figures.plot_strip(effect, ax=ax, minimum_pp=minimum, limit=1.05 * max(ends), lang=lang)
-        row["strip"] = figures.image_tag(fig, alt, simulated=row["simulated"], lang=lang)
+    drawn = [(row["effect"], row["minimum_pp"]) for row in rows if row["effect"]]
+    limit = 1.05 * max((max(-row["lower90"], row["upper90"], 1.5 * minimum) for row, minimum in drawn), default=1)
+    strip = partial(figures.image_tag, figures.plot_strip, size=(3.6, 0.32), limit=limit, lang=lang)
+    for row in [row for row in rows if row["effect"]]:
+        row["strip"] = strip(row["effect"], minimum_pp=row["minimum_pp"], simulated=row["simulated"])
     pages = {order: "index.html" if order == "verdict" else f"index-by-{order}.html" for order in ORDERS}
     about = {"folder": relative(target), "pages": pages, "css": stylesheet()}
-    about |= {"label": label, "points": points, "day": format_date}
+    about |= {"label": label, "day": format_date, "effect": partial(said, "effect", lang, how="brief")}
     page = lambda order: filled("runs.html.j2", rows=sorted(rows, key=ORDERS[order]), order=order, lang=lang, **about)
     return [write_text(target / pages[order], page(order).data) for order in ORDERS]
 
