@@ -115,8 +115,9 @@ def _read_long(file: str, raw: pd.DataFrame, *, faults: Faults) -> pd.DataFrame:
 
 
 def _unmatched(shares: pd.DataFrame) -> list[str]:
-    """Say which municipalities the last two waves do not share: mergers, or names that are spelt differently."""
+    """Say which municipalities (the first 40) the last two waves do not share: mergers, or names spelt differently."""
     last = shares.groupby("wave")["area"].agg(set).tail(2)
     said = "{} municipalities are in {} and not in {} (merged in 2019, or not published): {}"
     pairs = ((one, other, last[one] - last[other]) for one, other in permutations(last.index, 2))
-    return [said.format(len(gone), one, other, ", ".join(sorted(gone))) for one, other, gone in pairs if gone]
+    listed = lambda gone: ", ".join(sorted(gone)[:40]) + ", ..." * (len(gone) > 40)
+    return [said.format(len(gone), one, other, listed(gone)) for one, other, gone in pairs if gone]
