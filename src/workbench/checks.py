@@ -126,8 +126,8 @@ def pre_trends(panel, idata, att, *, lang) -> tuple[str, str]:
     base = logit(np.clip(shares[0] / 100 if shares else expit(before).mean(), 0.001, 0.999))
     shift = lambda size: 100 * (expit(base + size) - expit(base))
     years, carried = np.median(np.diff(panel["year"].values)), shift(found["slope"] * linear.years_ahead(data))
-    status = "fail" if found["p"] < BLOCK and abs(carried) >= abs(att["mean"]) else "pass"
-    status = "warn" if status == "pass" and found["p"] < NOTICE else status
+    blocks = found["p"] < BLOCK and abs(carried) >= abs(att["mean"])
+    status = "fail" if blocks else "warn" if found["p"] < NOTICE else "pass"
     about = {"slope": shift(found["slope"] * years), "power": shift(POWER * found["se"] * years), "carried": carried}
     return status, said("pre_trends", lang, status=status, effect=att["mean"], chance=found["p"], **about)
 
@@ -135,8 +135,7 @@ def pre_trends(panel, idata, att, *, lang) -> tuple[str, str]:
 def linear_scale(panel, idata, att, *, lang) -> tuple[str, str]:
     """The imputation estimate on percentages and on the logit; warns when they differ by the minimum and by 2 sd."""
     figures = partial(linear.both_scales, **linear.shocks(idata))
-    data = linear.summaries(panel)
-    percentages, on_logit = figures(data)
+    percentages, on_logit = figures(data := linear.summaries(panel))
     difference = lambda part: np.subtract(*figures(part))
     status, chance = robustness.parted(panel, data, gap=percentages - on_logit, difference=difference)
     about = {"percentages": percentages, "on_logit": on_logit, "effect": att["mean"]}

@@ -263,7 +263,6 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
 
 def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang: str) -> str:
     """100 residents as figures: `unsafe` feel unsafe today, of whom `more` because of the projects; `fewer` no longer do."""
-    _ = translator(lang).gettext
     safe, marks = 100 - unsafe - fewer, {BROWN: "+", BLUE: "✓"}  # told apart without colour too
     colours = [ORANGE] * (unsafe - more) + [BROWN] * more + [BLUE] * fewer + [PALE_GREY] * safe
     for index, colour in enumerate(colours):
@@ -274,8 +273,7 @@ def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang
         ax.text(x, y - 0.22, marks.get(colour, ""), **style)
     ax.set(xlim=(-0.5, 9.5), ylim=(-0.5, 9.5), aspect="equal")
     ax.axis("off")
-    counted = said("residents", lang, unsafe=unsafe, fewer=fewer, more=more, safe=safe)
-    return _("Of 100 residents of project areas") + _(":") + " " + counted
+    return said("hundred", lang, unsafe=unsafe, fewer=fewer, more=more, safe=safe)
 
 
 def plot_strip(row: dict, *, ax: Axes, minimum_pp: float, limit: float, lang: str) -> str:

@@ -98,7 +98,7 @@ def _trends(trends: pd.DataFrame, panel: xr.Dataset, picture: Callable, lang: st
 
 def project_names(panel: xr.Dataset) -> dict[str, str]:
     """Label of each project id."""
-    return dict(zip(panel["project"].to_numpy().astype(str), panel["project_name"].to_numpy().astype(str), strict=True))
+    return panel["project_name"].to_series().to_dict()
 
 
 def _project_rows(result: dict, panel: xr.Dataset, picture: Callable, lang: str) -> list[dict]:

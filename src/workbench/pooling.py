@@ -171,9 +171,7 @@ def without_evidence(evidence, idata, *, lang) -> dict:
     """What result.json says of other cities' part in the effect: `evidence`, the effect `alone` in pp, and a sentence; {} for {}."""
     if not evidence:
         return {}
-    alone = {
-        key: idata.attrs["att_alone" + (key != "mean") * f"_{key}"] for key in ("mean", "sd", "lower90", "upper90")
-    }
+    alone = {key: idata.attrs[f"att_alone_{key}".removesuffix("_mean")] for key in ("mean", "sd", "lower90", "upper90")}
     told = said("without_evidence", lang, n=len(evidence["cards"]), discount=evidence["discount"], alone=alone)
     return evidence | {"alone": alone, "told": told}
 

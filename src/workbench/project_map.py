@@ -119,17 +119,15 @@ def indicators(place, *, lang) -> pd.DataFrame:
     dimensions = table.groupby("dimension", sort=False)["dimension_name"].first()
     for key, rows in own:
         last = rows[rows["date"] == rows["date"].max()]
-        values = last.loc[last["area"].eq("") | ~last["area"].eq("").any(), "value"]
+        values, one = last.loc[last["area"].eq("") | ~last["area"].eq("").any(), "value"], last.iloc[0]
         told = " – ".join(dict.fromkeys(short(value, lang) for value in (values.min(), values.max())))
-        about = {"told": told, "date": month(last["date"].iloc[0], lang)}
-        about |= {"unit": last["unit"].iloc[0]} if last["unit"].iloc[0] else {}
-        new = {"dimension_name": dimensions[key[0]], "name": key[1], "unit": "", "found": last["source"].iloc[0]}
-        table.loc[key, :] = (table.loc[key].to_dict() if key in table.index else new) | about
+        known = [dimensions[key[0]], key[1], "", one["source"]] if key not in table.index else table.loc[key].iloc[:4]
+        table.loc[key, :] = [*known, told, month(one["date"], lang)]
+        table.loc[key, "unit"] = one["unit"] or table.loc[key, "unit"]
     for item in place.items:
         dimension = {"insecurity": "sense-of-safety", "cohesion": "social-cohesion"}[ITEMS[item].construct]
-        when = month(place.waves["end"].max(), lang)
-        said = [dimensions[dimension], ITEMS[item].question[lang], "", _("own survey"), _("asked"), when]
-        table.loc[(dimension, item), ["dimension_name", "name", "unit", "found", "told", "date"]] = said
+        asked = [ITEMS[item].question[lang], "", _("own survey"), _("asked"), month(place.waves["end"].max(), lang)]
+        table.loc[(dimension, item), :] = [dimensions[dimension], *asked]
     return table.reindex(dimensions.index, level="dimension").reset_index()
 
 

@@ -42,11 +42,8 @@ def plan(city, values: Mapping, *, project: str, question: str = "", decision: s
     seen = city.waves.loc[city.waves["end"] > pd.Timestamp(about["start"]), "wave"].tolist()
     notes = [] if minimum else ["minimum_pp: 2 points, or a quarter of the baseline share if that is less"]
     notes += [f"outcomes may have been seen: fieldwork of {', '.join(seen)} ended after the start"] if seen else []
-    rows = (
-        city.respondents.dropna(subset=chosen["item"])
-        if city.shares is None
-        else city.shares.query("item == @item.item")
-    )
+    everyone, shares = city.respondents, city.shares
+    rows = everyone.dropna(subset=chosen["item"]) if shares is None else shares[shares["item"] == chosen["item"]]
     never = sorted(set(rows["area"]) - set(city.projects["area"]))
     unsafe = ", ".join(item.categories[item.categories.index(chosen["unsafe_from"]) :])
     asked = f"do fewer residents of its areas answer “{item.wording}” with {unsafe} than would without it?"
@@ -101,9 +98,9 @@ def compare(city, panel, *, prior: str, lang: str) -> pd.DataFrame:
             rows.append([*head, "changed" if kept else "", "", ""])
             continue
         then = rule | {name: value for name, value in (kept | kept["project"]).items() if value is not None}
+        then["collective_impact"] = told(kept["collective_impact"])
         now = panel.attrs | _about(city, project) | {"prior": prior, "minimum_pp": float(minimum)}
         now["collective_impact"] = told(score(city.collective_impact, project))
-        then["collective_impact"] = told(kept["collective_impact"])
         # Areas whose project has not begun serve as comparison too, as project areas do before theirs: no departure.
         waiting = set(city.projects["area"]) - set(then["comparison"])
         now["comparison"] = sorted(set(panel["area"].values[~panel["treated"].values]) - waiting)

@@ -86,14 +86,12 @@ def sentence(text: str) -> HTML:
 
 def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str = "") -> str:
     """Title of a table or name of a check, and on a second line who was asked, when, how many, and a `note`."""
-    _, title = translator(lang).gettext, said("title", lang, name=name) or label(name, lang=lang)
+    title = said("title", lang, name=name) or label(name, lang=lang)
     if panel is None:
         return f"{title}\n{note}"
-    treated, waves = int(panel["treated"].sum()), panel["wave"].to_numpy().astype(str)
-    text = _("{city}, project areas: {treated}, comparison areas: {others}, surveys {first} to {last}, {answers}.")
-    counts = {"treated": treated, "others": panel.sizes["area"] - treated, "answers": answers_told(panel, lang=lang)}
-    about = text.format(city=panel.attrs["city_name"], first=waves[0], last=waves[-1], **counts)
-    return f"{title}\n{about} {note}".strip()
+    about = {"city": panel.attrs["city_name"], "treated": int(panel["treated"].sum()), "areas": panel.sizes["area"]}
+    asked = said("asked", lang, waves=panel["wave"].values, answers=answers_told(panel, lang=lang), **about)
+    return f"{title}\n{asked} {note}".strip()
 
 
 def frame(rows: pd.DataFrame, names: str, *, lang: str, **about: str) -> pd.DataFrame:
@@ -145,13 +143,9 @@ def checks(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
 
 def answer_names(panel: xr.Dataset, *, lang: str) -> dict[str, str]:
     """The panel's answers in `lang` by their label, secure to insecure; one that lumps categories names first and last."""
-    _ = translator(lang).gettext
-    labels = categories(panel, lang=lang)
-    bounds = zip(panel["lower"].to_numpy(), panel["upper"].to_numpy(), strict=True)
-    texts = [
-        labels[a] if a == b else _("{first} up to {last}").format(first=labels[a], last=labels[b]) for a, b in bounds
-    ]
-    return dict(zip(panel["answer"].to_numpy().astype(str), texts, strict=True))
+    labels, (first, last) = categories(panel, lang=lang), (panel[end].values for end in ("lower", "upper"))
+    texts = [said("lumped", lang, first=labels[a], last=labels[b]) for a, b in zip(first, last, strict=True)]
+    return dict(zip(panel["answer"].values.tolist(), texts, strict=True))
 
 
 def categories(panel: xr.Dataset, *, lang: str) -> list[str]:

@@ -94,9 +94,8 @@ def odds(result: dict, *, lang: str) -> list[dict]:
     if verdict == "blocked":
         return []
     first, other = ("rise", "fall") if verdict in RISES else ("fall", "rise")
-    rows = [(first, f"p_{first}_minimum"), (first, f"p_{first}"), (other, f"p_{other}")]
-    if verdict == "no worthwhile change":
-        rows[0] = ("within", "p_within_minimum")
+    size = "within" if verdict == "no worthwhile change" else first
+    rows = [(size, f"p_{size}_minimum"), (first, f"p_{first}"), (other, f"p_{other}")]
     texts = [
         said("odds", lang, kind=kind, minimum=key.endswith("minimum") and result["minimum_pp"]) for kind, key in rows
     ]
