@@ -24,32 +24,32 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
     """
     shown = {}
     if result["verdict"] != "blocked":
-        picture, share = (
-            partial(figures.image_tag, simulated=result["simulated"], lang=lang),
+        picture = partial(figures.image_tag, simulated=result["simulated"], lang=lang)
+        share, seen = (
             window_share(panel, trends),
+            set(trends.query("series == 'observed'").dropna(subset="mean")["wave"]),
         )
         unsafe, fewer, more = _changed(result, share)
         drawn = picture(figures.plot_residents, unsafe, fewer=fewer, more=more, size=(3, 3), width=270)
+        asked = panel["respondents"] > 0
         shown["residents"] = {"picture": drawn, "caption": _residents_caption(result, share, panel, lang)}
-        shown["trends"] = _trends(trends, panel, picture, lang)
+        shown["trends"] = {
+            "picture": picture(figures.plot_trends, trends, size=(6.6, 3.5)),
+            "course": figures.course(trends, lang=lang),
+            "bare": [wave for wave in dict.fromkeys(trends["wave"]) if wave not in seen],  # no share was published
+            "moved": bool((asked != asked.any("wave")).any()),  # areas came or went
+        }
         shown["projects"] = _project_rows(result, panel, picture, lang)
     return tables.filled(
-        "page_one.html.j2",
-        lang=lang,
-        css=Markup(tables.stylesheet()),
-        result=result,
-        city=panel.attrs["city_name"],
-        waves=panel["wave"].to_numpy().astype(str),
-        answers=answers_told(panel, lang=lang),
+        "page_one.html.j2", lang=lang, css=Markup(tables.stylesheet()), result=result,
+        city=panel.attrs["city_name"], waves=panel["wave"].values, answers=answers_told(panel, lang=lang),
         question=_question(panel, lang),
         unsafe=tables.categories(panel, lang=lang)[int(panel.attrs["unsafe_index"]) :],
-        odds=verdict.odds(result, lang=lang),
-        grade_text=said("grade", lang, checks=result["checks"]),
+        odds=verdict.odds(result, lang=lang), grade_text=said("grade", lang, checks=result["checks"]),
         next_step=verdict.next_step(result, names=project_names(panel), lang=lang),
         registered=registration.sentence(result.get("registration", {}), lang=lang),
-        number=lambda value, decimals: "?" if value is None else number(value, lang, decimals),
-        **shown,
-    )
+        number=lambda value, decimals: "?" if value is None else number(value, lang, decimals), **shown,
+    )  # fmt: skip
 
 
 def _question(panel: xr.Dataset, lang: str) -> str:
@@ -82,18 +82,6 @@ def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str)
     counts = {"unsafe": orange(unsafe), "fewer": fewer and blue(fewer), "more": more and orange(more)}
     text, waves = Markup(said("residents", lang, **counts, safe=100 - unsafe - fewer)), setting.counting_waves(panel)
     return text + " " + said("part", lang, att=result["att_pp"], told=told, drawn=fewer + more, waves=waves)
-
-
-def _trends(trends: pd.DataFrame, panel: xr.Dataset, picture: Callable, lang: str) -> dict:
-    """The picture, and what its caption says: `bare` are waves without a published share, `moved` that areas came or went."""
-    seen = set(trends[trends["series"] == "observed"].dropna(subset="mean")["wave"])
-    asked = panel["respondents"] > 0
-    return {
-        "picture": picture(figures.plot_trends, trends, size=(6.6, 3.5)),
-        "course": figures.course(trends, lang=lang),
-        "bare": [wave for wave in dict.fromkeys(trends["wave"]) if wave not in seen],
-        "moved": bool((asked != asked.any("wave")).any()),
-    }
 
 
 def project_names(panel: xr.Dataset) -> dict[str, str]:

@@ -118,9 +118,7 @@ def scores(profile: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """One row per project: mean of each condition with the range between raters, and the weakest link; no sum."""
     _ = translator(lang).gettext
     heads = collective.rubric(lang).drop_duplicates("condition").set_index("condition")["name"]
-    ends = profile[["lowest", "highest"]].fillna(0).astype(int).astype(str).agg(" – ".join, axis=1)
-    cells = pd.Series([said("rated", lang, row=row) for row in profile.to_dict("records")], profile.index)
-    made = profile.assign(cell=cells + (" (" + ends + ")").where(profile["ratings"] > 1, ""))
+    made = profile.assign(cell=[said("rated_by_all", lang, row=row) for row in profile.to_dict("records")])
     wide = made.pivot(index="project", columns="condition", values="cell").loc[profile["project"].unique(), heads.index]
     weakest = profile[profile["weakest"]].groupby("project")["condition"].agg(lambda each: ", ".join(heads[each]))
     wide = wide.rename(columns=heads).assign(**{_("weakest link"): weakest}).reset_index(names=_("project"))
