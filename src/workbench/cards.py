@@ -19,6 +19,7 @@ from scipy.linalg import block_diag
 
 from workbench import collective, estimands, provenance
 from workbench.cities import load_city
+from workbench.disclosure import K, stated
 from workbench.errors import ConvergenceError, ParameterError, SchemaError
 from workbench.inference import diagnostics, sampler, settle, sound
 from workbench.items import ITEMS
@@ -27,7 +28,6 @@ from workbench.models.perceived import build_model
 from workbench.panel import CHOICES, build_panel
 from workbench.paths import relative, resolve
 
-K = 10  # respondents behind one area and wave, below which nothing may leave the building
 SHARPEST, WIDEST = 0.001, 1.0  # logit: no survey is that certain; less certain says nothing, and is far from normal
 VERSION = "evidence-card-1"
 
@@ -155,11 +155,8 @@ def _finished(folder) -> tuple[dict, dict]:
 
 
 def _refuse_small_cells(city, panel) -> None:
-    """Every cell needs K people, but where their number is assumed: those percentages are public already."""
-    count = panel["respondents"].to_series()
-    if city.shares is not None:
-        rows = city.shares[(city.shares["item"] == panel.attrs["item"]) & city.shares["assumed"]]
-        count = count.drop(pd.MultiIndex.from_frame(rows[["area", "wave"]]), errors="ignore")
+    """Every cell needs K people, but where their number is assumed."""
+    count = stated(panel["respondents"].to_series(), city, panel.attrs["item"])
     small = count[(count > 0) & (count < K)]
     if len(small):
         some = ", ".join(f"{area} in {wave} ({n:g})" for (area, wave), n in small.head(5).items())

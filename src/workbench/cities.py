@@ -51,7 +51,7 @@ def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
         try:
             said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
             kind = "shares" if manifest.file_of(said, "shares", file.parent) else "respondents"
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             said, kind = {"language": ""}, "city.toml cannot be read"
         name = str(said.get("name", ""))
         about = str(said.get("language", "en")), bool(said.get("simulated", False)), kind
@@ -70,6 +70,13 @@ def load_city(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> City:
         have = f"allowed: {', '.join(known)}" if known else "there is none yet"
         raise ParameterError(f"no city {city!r} in {paths.relative(raw)}{nearest(city, known)}; {have}")
     return read_folder(folder)
+
+
+def survey_as_given(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> Sheet | None:
+    """The survey file of a city that `load_city` accepts, columns without use to us too; None for published shares."""
+    folder, faults = paths.resolve(raw) / paths.validate_name(city, "city"), Faults()
+    entry = manifest.read(folder, faults=faults).get("respondents", {})
+    return read_sheet(entry.pop("path"), "respondents", entry, faults=faults) if "path" in entry else None
 
 
 def read_folder(folder: Path) -> City:

@@ -1,0 +1,279 @@
+"""What may leave the building: people, small cells and traces of this machine are found, and taken out, in one walk.
+
+A walker takes a file's content and gives it back without what may not leave, with a finding (place, value, rule) for each
+such thing; to check is to throw the content away. Words, patterns and rules: disclosure.toml. Limits: docs/sharing.md.
+"""
+
+import csv
+import json
+import re
+import tomllib
+from collections import namedtuple
+from html import escape
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import pandas as pd
+from bs4 import BeautifulSoup
+
+from workbench.answers import count_answers
+from workbench.items import ITEMS
+from workbench.language import translator
+
+K = 10  # respondents behind one area and wave, below which nothing may leave the building
+SMALL_GROUP = 100  # that nobody or everybody of fewer people answered so tells on each of them
+SAID = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+PATTERNS = [(p["rule"], re.compile(p["find"], re.IGNORECASE), p["instead"]) for p in SAID["patterns"]]
+WORDS = {name: re.compile(text, re.IGNORECASE) for name, text in SAID["words"].items()}
+RULES, DATE, COUNT, ALL = (
+    SAID["rules"],
+    PATTERNS[0][0],
+    PATTERNS[-1][0],
+    (-1, -1),
+)  # ALL: the cell that is a whole table
+TOKEN, PICTURE = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+"), re.compile(r"data:image/[\w.+-]+;base64,[\w+/=\s]+")
+HEADING, ANSI = re.compile(r"<(?:h[1-6]|b)\b[^>]*>([^<]{1,80})"), re.compile(r"\x1b\[[\d;]*m")
+FIRST, LONG = 5, 15  # of a free text the first words are looked for; a shorter text is an ordinary phrase
+
+# What must not leave of a city, texts as `plain` makes them: `known` words in a row -> their rule; respondents' `ids`; of the
+# columns of the `survey` (heading, is it area or wave, values); label -> id of `areas` and `waves`; `n` of (area, wave).
+Facts = namedtuple("Facts", "known ids survey areas waves n", defaults=({}, frozenset(), (), {}, {}, {}))
+
+
+def plain(value: object) -> str:
+    """A text as it is compared: lower case, single blanks, no marks before it, no needless `.0`."""
+    return re.sub(r"^[^\w]+|\.0$", "", " ".join(str(value).casefold().split()))
+
+
+def stated(count: pd.Series, city, item: str) -> pd.Series:
+    """Respondents by (area, wave), but where their number is assumed: those percentages are public already."""
+    if city.shares is None:
+        return count
+    rows = city.shares[((city.shares["item"] == item) | (item == "")) & city.shares["assumed"]]
+    return count.drop(pd.MultiIndex.from_frame(rows[["area", "wave"]]), errors="ignore")
+
+
+def small(n: dict) -> set:
+    """The keys of cells with too few people."""
+    return {key for key, people in n.items() if 0 < people < K}
+
+
+def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
+    """What must not leave of `city`; `sheet` is its survey file (`cities.survey_as_given`), cells are those of `item`."""
+    known = {_words(name): RULES["user"] for name in users if len(name) > 2 and plain(name) not in SAID["accounts"]}
+    if city is None:
+        return Facts(known)
+    if item:
+        count = count_answers(city, item=item)["respondents"].to_series()
+    elif city.shares is None:
+        count = city.respondents.groupby(["area", "wave"]).size()
+    else:
+        count = city.shares.groupby(["area", "wave"])["n"].max()
+    areas = {plain(row[name]): row["area"] for name in ("name", "area") for row in city.areas.to_dict("records")}
+    waves, n = {plain(wave): wave for wave in city.waves["wave"]}, stated(count, city, item).to_dict()
+    if sheet is None:
+        return Facts(known, areas=areas, waves=waves, n=n)
+    ids, survey = frozenset(map(plain, city.respondents["respondent"])), []
+    telling = {one for one in ids if re.search(r"\d", one) and len(one) > (3 if re.search(r"[^\W\d]", one) else 6)}
+    known |= {_words(one): RULES["id"] for one in telling - {*areas, *waves}}
+    columns = [(name, sheet.own.get(name, name), sheet.frame[name]) for name in sheet.frame]
+    for name, heading, values in [*columns, *((name, name, city.respondents[name]) for name in city.respondents)]:
+        values, count = values.astype(object).fillna(""), values.value_counts()
+        compared = values.map({value: plain(value) for value in values.unique()}).tolist()
+        survey.append((plain(heading), name in ("area", "wave"), compared))
+        if name not in (*ITEMS, "respondent", "area", "wave", "weight"):
+            least = 4 if WORDS["personal"].fullmatch(heading) else LONG
+            rare = (
+                text for text in map(str, count.index[count < K]) if len(text) >= least and plain(text) not in areas
+            )
+            known |= {_words(text)[:FIRST]: RULES["text"] for text in rare if len(_words(text)) > (least == LONG)}
+    return Facts(known, ids, tuple(survey), areas, waves, n)
+
+
+def hidden(keys, n: dict) -> set:
+    """Of published (area, wave) those with too few people, and those that a total would give one of them away by.
+
+    Totals by wave and by area always count as known: another table, or another report, has them.
+    """
+    taken = set(keys) & small(n)
+    while True:
+        lines = {(axis, key[axis]): {k for k in keys if k[axis] == key[axis]} for key in taken for axis in (0, 1)}
+        alone = [line for _label, line in sorted(lines.items(), key=str) if len(line & taken) == 1 < len(line)]
+        if not alone:
+            return taken
+        taken.add(min(alone[0] - taken, key=lambda key: (n.get(key, 0) or 1e9, str(key))))
+
+
+def table(heads: list, rows: list, caption: str, facts: Facts) -> dict[tuple[int, int], str]:
+    """The cells (row, column) that may not leave, and why; ALL where none of it may.
+
+    `heads` has the headings above each column, `rows` texts. A number belongs to the area and wave at the head of its row
+    or column.
+    """
+    short = [[*map(plain, row), *[""] * len(heads)][: len(heads)] for row in rows]
+    if short and _of_people(heads, list(zip(*short, strict=True)), facts):
+        return {ALL: RULES["rows"]}
+    found, published, few, labels = {}, {}, small(facts.n), (facts.areas, facts.waves)
+    few_in = {area for area, _wave in few}
+    column = [_labels_in(short, names) for names in labels]
+    words = [
+        [word for name in head for word in (plain(name), *(one for one in _words(name) if len(one) > 3))]
+        for head in heads
+    ]
+    above = [[next((names[word] for word in each if word in names), None) for names in labels] for each in words]
+    for r, c in ((r, c) for r, row in enumerate(short) for c in range(len(row)) if re.search(r"\d", row[c])):
+        cell, about = rows[r][c].strip(), [*heads[c], caption]
+        beside = [None if at is None else names.get(short[r][at]) for at, names in zip(column, labels, strict=True)]
+        key = area, wave = tuple(top or side for top, side in zip(above[c], beside, strict=True))
+        counts = any(map(WORDS["counts"].match, [*about, rows[r][0]] if c else heads[c])) and "%" not in cell
+        if c in column:
+            continue
+        if area and wave:
+            published.setdefault(key, []).append((r, c))
+        if counts and re.fullmatch(r"[1-9]([.,]0{1,2})?", cell):
+            found[r, c] = COUNT
+        elif not wave and area in few_in and any(map(WORDS["effect"].search, about)):
+            found[r, c] = RULES["area"]
+        elif 0 < facts.n.get(key, 0) < SMALL_GROUP and re.fullmatch(r"(0|100)([.,]0+)?\s*%?", cell) and not counts:
+            found |= {(r, c): RULES["ends"]} if any(above[c]) or any(map(WORDS["share"].search, [cell, *about])) else {}
+    for key in hidden(published, facts.n):
+        found |= dict.fromkeys(published[key], RULES["small" if key in few else "second"])
+    return found
+
+
+def _words(content: object) -> tuple:
+    return tuple(TOKEN.findall(str(content).casefold()))
+
+
+def _labels_in(rows, names) -> int | None:
+    """The first column at least half of whose filled cells are such names."""
+    filled = ((c, [cell for cell in column if cell]) for c, column in enumerate(zip(*rows, strict=True)))
+    return next((c for c, cells in filled if cells and 2 * sum(cell in names for cell in cells) >= len(cells)), None)
+
+
+def _of_people(heads, columns, facts: Facts) -> bool:
+    """Does a column hold respondents, or do rows equal respondents' in two or more columns of the survey?"""
+    pairs, weight = [], 0
+    for head, column in zip(heads, columns, strict=True):
+        top, filled = set(map(plain, head)), {cell for cell in column if cell}
+        own = any(heading in top and facts.ids.issuperset(values) for heading, _place, values in facts.survey)
+        named = (own or any(map(WORDS["respondent"].fullmatch, top))) and not filled <= set(facts.areas)
+        if named and 2 * len(filled & facts.ids) >= len(filled):
+            return True
+        in_words = len(filled) > 1 and not any(re.match(r"[\d.,]+$", cell) for cell in filled)
+        for heading, place, values in facts.survey if filled else ():
+            if (heading in top or in_words and not place) and filled.issubset(values):
+                pairs, weight = [*pairs, (column, values)], weight + (0 if place else 2 if heading in top else 1)
+                break
+    theirs = set(zip(*(values for _column, values in pairs), strict=True)) if len(pairs) > 1 < weight else ()
+    rows = [row for row in zip(*(column for column, _values in pairs), strict=True) if all(row)] if theirs else []
+    return bool(rows) and 5 * sum(row in theirs for row in rows) >= 4 * len(rows)
+
+
+def text(content: str, facts: Facts, place: str) -> tuple[str, list]:
+    """Walk text, or markup as text: no identifiers, free text, dates, paths, names and counts of a few."""
+    spans = [(m.start(), m.end(), m.expand(to), rule) for rule, find, to in PATTERNS for m in find.finditer(content)]
+    tokens, first = list(TOKEN.finditer(content)), {words[0] for words in facts.known}
+    words = [token[0].casefold() for token in tokens]
+    for i, j in ((at, to) for at, word in enumerate(words) if word in first for to in range(at + 1, at + 9)):
+        if rule := facts.known.get(tuple(words[i:j])):
+            begin, end = tokens[i].start(), tokens[min(j, len(words)) - 1].end()
+            end += len(re.match(r'[^\n<"]*', content[end:])[0]) if rule == RULES["text"] else 0  # the rest of it
+            spans.append((begin, end, "[removed]", rule))
+    made, at, found = [], 0, []
+    for begin, end, instead, rule in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if begin >= at:
+            under = HEADING.findall(content, 0, begin)[-1:] if "<" in content else []
+            made, at = [*made, content[at:begin], instead], end
+            found.append((", ".join([place, *under]), content[begin:end], rule))
+    return "".join([*made, content[at:]]), found
+
+
+def undated(content: str, facts: Facts, place: str) -> tuple[str, list]:
+    """Walk JSON: days there tell when a run or card was made; they go to the month, or belong to a seal, without a word."""
+    made, found = text(content, facts, place)
+    return made, [one for one in found if one[2] != DATE]
+
+
+def _told(hits: dict, heads: list, rows: list, place: str) -> list:
+    value = lambda r, c: ", ".join([f"{rows[r][c]} ({rows[r][0]}", *heads[c]]) + ")" if r >= 0 else f"{len(rows)} rows"
+    return [(place, value(*at), rule) for at, rule in hits.items()]
+
+
+def _printed(content: str, facts: Facts, place: str) -> list:
+    """Findings in tables that stand in plain text."""
+    found = []
+    for separator in (r"\s{2,}|\t", r"\s*\|\s*", r"\s*[,;]\s*"):
+        lines = [parts for line in content.splitlines() if len(parts := re.split(separator, line.strip(" |"))) > 1]
+        for line, below in pairwise(lines):
+            line[:0] = [""] * (len(below) == len(line) + 1)  # the index of a printed frame has no heading
+        for head, *rows in (list(block) for _width, block in groupby(lines, len)):
+            heads = [[cell] for cell in head]
+            found += _told(table(heads, rows, "", facts), heads, rows, f"{place}, printed table")
+    return found
+
+
+def comma_separated(content: str, facts: Facts, place: str) -> tuple[str, list]:
+    """Walk a CSV file: rows that hold what may not leave are dropped, all of them where they are people's."""
+    lines = content.splitlines()
+    head, *rows = csv.reader(lines, delimiter=max(",;\t", key=content.partition("\n")[0].count))
+    heads = [[cell] for cell in head]
+    hits = table(heads, rows, "", facts)
+    traces = {r: text(line, facts, f"{place}, line {r + 1}")[1] for r, line in enumerate(lines)}
+    gone = {r + 1 for r, _c in hits} | {r for r, each in traces.items() if each}
+    kept = [line for r, line in enumerate(lines) if r not in gone and ALL not in hits]
+    return "\n".join([*kept, ""]), _told(hits, heads, rows, place) + [one for each in traces.values() for one in each]
+
+
+def markup(content: str, facts: Facts, place: str) -> tuple[str, list]:
+    """Walk HTML: cells become a dot; tables of people, printed ones, and pictures beside what was taken out, a note."""
+    pictures, found = [], []
+    content = PICTURE.sub(lambda m: pictures.append(m[0]) or f"picture#{len(pictures) - 1}#", content)
+    soup = BeautifulSoup(content, "html.parser")
+    note = translator((soup.html or {}).get("lang", "en")).gettext("Left out before sharing.")
+    for tag in soup.find_all(["table", "pre", "img"]):
+        above, caption = tag.find_previous(re.compile(r"^h[1-6]$")), tag.caption.get_text(" ") if tag.caption else ""
+        here = ", ".join(filter(None, [place, above and above.get_text(" "), caption[:60]]))
+        heads, cells = _cells(tag)
+        words = [[cell.get_text(" ", strip=True) if cell else "" for cell in row] for row in cells]
+        hits = table(heads, words, caption, facts)
+        said = _told(hits, heads, words, here)
+        said += _printed(tag.get_text(), facts, here) if tag.name == "pre" else text(tag.get("alt", ""), facts, here)[1]
+        for r, c in hits if ALL not in hits else ():
+            cells[r][c].string = "·"
+            cells[r][c].attrs.pop("class", None)  # its shade tells how high the number was
+        output = tag.find_parent("div", class_=lambda name: name != "scroll") if said and tag.name != "img" else None
+        gone = [*(output.find_all("img") if output else ()), *([tag] if said and (ALL in hits or not hits) else ())]
+        for one in gone:
+            one.replace_with(note)
+        found += said
+    made, traces = text(str(soup), facts, place)
+    found, made = found + traces, made if found + traces else content
+    return re.sub(r"picture#(\d+)#", lambda m: pictures[int(m[1])], made), found
+
+
+def _cells(tag) -> tuple[list, list]:
+    """Headings above each column, and the cells (tags) of the rows below; what spans several stands in each."""
+    lines, wide = tag.find_all("tr"), lambda cell: min(int(n), 99) if (n := str(cell.get("colspan"))).isdigit() else 1
+    rows = [[cell for cell in line.find_all(["th", "td"]) for _ in range(wide(cell))] for line in lines]
+    rows = [[None] * (max(map(len, rows)) - len(row)) + row for row in rows]
+    for row, below in pairwise(rows):  # a label that spans rows stands only in the first of them
+        below[:] = [cell or above for above, cell in zip(row, below, strict=True)]
+    depth = sum(line.find_parent("thead") is not None for line in lines) or 1
+    heads = [[cell.get_text(" ", strip=True) for cell in column if cell] for column in zip(*rows[:depth], strict=True)]
+    return heads, rows[depth:]
+
+
+def notebook(content: str, facts: Facts, place: str) -> tuple[str, list]:
+    """Findings in the cells of an executed notebook, by their number; nothing of it leaves."""
+    found = []
+    for number, cell in enumerate((cell for cell in json.loads(content)["cells"] if "outputs" in cell), 1):
+        shown = [("source", cell["source"])]
+        for output in cell["outputs"]:
+            shown += [*output.get("data", {}).items(), *output.items(), ("alt", json.dumps(output.get("metadata")))]
+        texts = [(name, ANSI.sub("", "".join(part))) for name, part in shown if isinstance(part, str | list)]
+        html = "".join(
+            part if "html" in name else f"<pre>{escape(part)}</pre>" for name, part in texts if "image" not in name
+        )
+        found += markup(html, facts, f"{place}, cell [{number}]")[1]
+    return content, list(dict.fromkeys(found))
