@@ -38,7 +38,8 @@ def projects(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd
 
 def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.DataFrame:
     """What `registration.compare` found: per project when it was registered, and what the evaluation does otherwise."""
-    rows = compared.assign(project=compared["project"].map(panel["project_name"].to_series()))
+    rows = compared.replace(r"\b(\d{4}-\d\d)-\d\d\b", r"\1", regex=True)  # reports tell months, not days
+    rows = rows.assign(project=compared["project"].map(panel["project_name"].to_series()))
     return frame(rows, "project registered deviation registered_value used_value", lang=lang)
 
 

@@ -199,4 +199,5 @@ def cards(chosen: list[dict], left_out: list[dict], *, lang: str) -> pd.DataFram
     """Cards pooled and cards left out, with the reason."""
     used = [card | {"projects": len(card["inside"])} for card in chosen]
     rows = pd.DataFrame([*used, *left_out]).drop(columns="city").rename(columns={"city_name": "city"})
+    rows["made"] = rows["made"].str[:7]  # reports tell months, not days
     return frame(rows, "file city projects made verdict grade use", lang=lang)
