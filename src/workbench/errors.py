@@ -2,13 +2,30 @@
 
 import difflib
 from collections.abc import Iterable
+from unicodedata import category
+
+LONGEST = 2000  # characters of a line
 
 
-class SchemaError(ValueError):
+class Refusal(ValueError):
+    """A message whose lines can all be read: what cannot be seen is escaped, the middle of an endless line left out."""
+
+    def __init__(self, text: str) -> None:
+        seen = "".join(
+            one if one == "\n" or one.isprintable() or category(one) == "Zs" else ascii(one)[1:-1] for one in text
+        )
+        cut = (
+            one if len(one) <= LONGEST else f"{one[: LONGEST // 2]} ... {one[-LONGEST // 4 :]}"
+            for one in seen.split("\n")
+        )
+        super().__init__("\n".join(cut))
+
+
+class SchemaError(Refusal):
     """A city's data break the contract; the message has one fault per line, all of them."""
 
 
-class ParameterError(ValueError):
+class ParameterError(Refusal):
     """A run was asked for with an unknown name or an impossible value; one fault per line, all of them."""
 
 

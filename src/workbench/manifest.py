@@ -34,8 +34,9 @@ def read(folder: Path, *, faults: Faults) -> dict:
     """
     try:
         said = tomllib.loads((folder / "city.toml").read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SchemaError(f"{folder.name}: city.toml cannot be read: {error}; allowed: TOML in UTF-8") from None
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error  # without the path
+        raise SchemaError(f"{folder.name}: city.toml cannot be read: {why}; allowed: TOML in UTF-8") from None
     good = {"language": "en", "simulated": False} | _known("", said, ALLOWED, faults=faults)
     if not good.get("name"):
         faults.say('city.toml: name is missing; allowed: name = "what the city is called"')
@@ -81,8 +82,8 @@ def _known(where: str, entry: Mapping, allowed: Mapping, *, faults: Faults) -> d
 
 def _check_table(table: str, entry: dict, *, faults: Faults) -> None:
     """Check the values of a [table]; what cannot be used is taken out of `entry`, the rest made text."""
-    if len(entry.get("separator", ",")) != 1:
-        faults.say(f"city.toml [{table}]: separator {entry.pop('separator')!r}; allowed: one character")
+    if len(entry.get("separator", ",").encode()) != 1:
+        faults.say(f"city.toml [{table}]: separator {entry.pop('separator')!r}; allowed: one character of ASCII")
     if entry.get("decimal", ".") not in (".", ","):
         faults.say(f"city.toml [{table}]: decimal {entry.pop('decimal')!r}; allowed: '.' or ','")
     entry["missing"] = [str(value) for value in entry.get("missing", [])]

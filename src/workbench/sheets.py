@@ -47,13 +47,16 @@ def read_sheet(file: Path, table: str, entry: Mapping, *, faults: Faults) -> She
 
 def _decode(file: Path, declared: str, *, notices: list[str]) -> str:
     """Return the text of a file in the declared encoding, else in UTF-8 (byte order mark or not), else in cp1252."""
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise SchemaError(f": cannot be read ({error.strerror}); allowed: a file that you may read") from None
     if not content.strip():
         raise SchemaError(": the file is empty; allowed: a line of headings and at least one row")
     for encoding in (declared,) if declared else ("utf-8-sig", "cp1252"):
         try:
             text = content.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
+        except (ValueError, LookupError):
             continue
         if "\0" in text:
             break
@@ -62,7 +65,8 @@ def _decode(file: Path, declared: str, *, notices: list[str]) -> str:
         if encoding == "cp1252" and not declared:
             notices.append(f"{file.name}: is not UTF-8 and was read as Windows cp1252; look whether accents are right")
         return text
-    raise SchemaError(f": cannot be read as {declared or 'UTF-8 or cp1252'} text; allowed: a text file, best UTF-8")
+    known = repr(declared) if declared else "UTF-8 or cp1252"
+    raise SchemaError(f": cannot be read as {known} text; allowed: a text file, best UTF-8")
 
 
 def _cells(text: str, separator: str) -> pd.DataFrame:
