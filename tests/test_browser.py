@@ -149,16 +149,17 @@ def test_the_policy_of_a_report_stops_a_script_that_got_in(browser, pages, tmp_p
 
 
 @pytest.mark.parametrize("name", [*REPORTS, *INDEXES, "demo"])
-def test_nothing_but_what_scrolls_is_wider_than_a_phone(browser, pages, name):
-    with opened(browser, chosen(pages, name), width=PHONE, height=844) as (shown, _asked):
-        assert wider_than_the_screen(shown) == []
+def test_nothing_but_what_scrolls_is_wider_than_the_screen_of_a_phone_or_a_laptop(browser, pages, name):
+    for width in (PHONE, 1081):
+        with opened(browser, chosen(pages, name), width=width, height=844) as (shown, _asked):
+            assert wider_than_the_screen(shown) == []
 
 
 @pytest.mark.parametrize("name", ["report-fr", "blocked", "index-nl", "demo"])
 def test_on_paper_no_table_is_cut_off_and_the_file_is_tagged(browser, pages, name):
     with opened(browser, chosen(pages, name), width=PAPER) as (shown, _asked):
         shown.emulate_media(media="print")
-        assert cut_off(shown) == []
+        assert cut_off(shown) == [] and wider_than_the_screen(shown) == []
         made = shown.pdf(format="A4", tagged=True, outline=True)
         images, lang = shown.evaluate("[document.images.length, document.documentElement.lang]")
     assert b"/StructTreeRoot" in made and re.search(rb"/Marked\s+true", made)
