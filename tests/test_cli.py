@@ -29,6 +29,7 @@ OPTIONS = {
     "import": ["--out", "--projects"],
     "run": ["--out", "--jobs", "--scheduler", "--resume", "--only", "--keep-going", "--minutes"],
     "index": ["--lang"],
+    "share": ["--out", "--suppress", "--earlier", "--raw"],
 }  # fmt: skip
 
 

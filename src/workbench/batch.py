@@ -6,7 +6,7 @@ see the same folders. Cores are shared out: no fit uses more than its part, and 
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,32 +23,23 @@ PATIENCE = 60  # seconds to wait for a scheduler and its first worker
 
 
 def run_plan(
-    plan: Iterable[Mapping[str, Any]],
-    *,
-    jobs: int | None = None,
-    scheduler: str = "",
-    resume: bool = False,
-    minutes: float | None = None,
-    tell: Callable[[Mapping[str, Any]], None] = lambda row: None,
-    say: Callable[[str, str], None] | None = None,
+    plan: list[dict], *, jobs=None, scheduler="", resume=False, minutes=None, tell=lambda row: None
 ) -> pd.DataFrame:
     """Run a plan (`plans.read_plan`) and return how each run ended: id, notebook, state, verdict, seconds, reason.
 
     `jobs` at a time (as many as cores and memory allow), by threads, or by the workers of a `scheduler`: an address, or
     `local` for worker processes of this machine. With `resume` what is finished already is not run again. `tell` gets each
-    row as it ends, `say` the id and heading of the section a run is in (threads only). ParameterError when no scheduler
-    answers; whatever happens to a run is its own row: state failed, with the reason in words.
+    row as it ends. ParameterError when no scheduler answers; whatever happens to a run is its own row: state failed, with
+    the reason in words.
     """
-    plan, rows = list(plan), {}
+    rows = {}
     for run in plan if resume else ():
         if status := runs.finished(**_asked(run)):
             rows[run["id"]] = _row(run, status, "as before")
             tell(rows[run["id"]])
     todo = [run for run in plan if run["id"] not in rows]
     with _executor(scheduler, jobs, len(todo)) as (executor, sharing):
-        heard = (lambda run: {"say": lambda text: say(run["id"], text)}) if say and not scheduler else lambda run: {}
-        given = {"sharing": sharing, "minutes": minutes}
-        futures = {executor.submit(_run, _asked(run), **given, **heard(run)): run for run in todo}
+        futures = {executor.submit(_run, _asked(run), sharing=sharing, minutes=minutes): run for run in todo}
         for future in as_completed(futures):
             run = futures[future]
             rows[run["id"]] = _row(run, _ended(future, run))
@@ -60,12 +51,12 @@ def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
     return {name: run[name] for name in ("notebook", "parameters", "out", "data_hash")}
 
 
-def _run(asked: dict[str, Any], *, sharing: int, **options: Any) -> dict[str, Any]:
+def _run(asked: dict[str, Any], *, sharing: int, minutes: float | None) -> dict[str, Any]:
     """Run one notebook where this is called, a thread or a worker, with its part of that machine's cores."""
     from jupyter_core.utils import ensure_event_loop
 
     try:
-        return runs.run_notebook(**asked, cores=max(1, _cores() // sharing), **options)
+        return runs.run_notebook(**asked, cores=max(1, _cores() // sharing), minutes=minutes)
     finally:
         ensure_event_loop().close()  # one was made for this thread, and nobody else closes it
 

@@ -145,8 +145,8 @@ def run(
 
     outside_cities(out, raw="data/raw")
     rows, refused = read_plan(plan, out=out, only=only, keep_going=keep_going)
-    with _live(len(rows)) as (tell, said):
-        table = run_plan(rows, jobs=jobs, scheduler=scheduler, resume=resume, minutes=minutes, tell=tell, say=said)
+    with _live(len(rows)) as tell:
+        table = run_plan(rows, jobs=jobs, scheduler=scheduler, resume=resume, minutes=minutes, tell=tell)
     print(table.fillna("").to_string(index=False))
     print(*(f"refused: {name}: {why}" for name, why in refused.items()), sep="\n", end="\n" * bool(refused))
     print(f"Index: {relative(write_index(resolve(out))[0])}")
@@ -203,6 +203,23 @@ def card(
     target = outside_cities(out or f"{run_dir}/card.json", raw=raw or "data/raw")
     content = build_card(run_dir, raw=raw)
     print(f"Card: {relative(provenance.write_json(target, content))}, {len(content['projects'])} projects")
+
+
+@app.command()
+def share(
+    run_dirs: list[str] = Argument(help="Folders of finished runs.", metavar="RUN_DIR..."),
+    out: str = Option(help="File to write.", metavar="FILE.zip"),
+    suppress: bool = Option(
+        False, "--suppress", help="Take out what may not leave, and say what, instead of refusing."
+    ),
+    earlier: list[str] = Option([], help="Zip given out before, to compare groups with; repeat.", metavar="FILE.zip"),
+    raw: Text = Option(None, help="Where the cities are, if not where they were.", metavar="DIR"),
+) -> None:
+    """Pack what may leave the building: reports, effects, cards. Refuses, with the list, what tells of a few people."""
+    from workbench.sharing import share as pack
+
+    packed = pack(run_dirs, out=out, suppress=suppress, earlier=earlier, raw=raw)
+    print(*(f"{run['run']}: {', '.join(run['files'])}" for run in packed), f"Zip: {relative(out)}", sep="\n")
 
 
 @app.command()
@@ -271,27 +288,21 @@ def _progress() -> Callable[[str], None]:
 
 
 @contextmanager
-def _live(total: int) -> Iterator[tuple[Callable, Callable]]:
-    """Show how far a plan is: a bar in a terminal, in a log a line per run; yield what is told each row, each section."""
+def _live(total: int) -> Iterator[Callable[[dict], None]]:
+    """Show how far a plan is: a bar in a terminal, in a log a line per run; yield what is told each row as it ends."""
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress
 
-    console, now = Console(stderr=True, markup=False, highlight=False, soft_wrap=True), {}
-    columns = MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task, start = bar.add_task("", total=total), time.monotonic()
-
-        def said(name: str, section: str) -> None:
-            now[name] = section
-            bar.update(task, description="; ".join(f"{run}: {where}" for run, where in now.copy().items()))
+    console, start = Console(stderr=True, markup=False, highlight=False, soft_wrap=True), time.monotonic()
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("runs", total=total)
 
         def tell(row: dict[str, Any]) -> None:
-            now.pop(row["id"], None)
             bar.advance(task)
             words = ", ".join(filter(None, (row["state"], row["verdict"], row["reason"])))
             console.print(f"{time.monotonic() - start:5.0f} s  {row['id']}: {words}")
 
-        yield tell, said
+        yield tell
 
 
 def _parameters(notebook: str, further: list[str] | None, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -37,14 +37,7 @@ KERNEL_ENVIRONMENT = dict.fromkeys((*ONE_THREAD, "PYDEVD_DISABLE_FILE_VALIDATION
 
 
 def run_notebook(
-    notebook: str | os.PathLike[str],
-    parameters: Mapping[str, object],
-    *,
-    out: str | os.PathLike[str],
-    data_hash: str | None = None,
-    cores: int | None = None,
-    minutes: float | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    notebook, parameters, *, out, data_hash=None, cores=None, minutes=None, say=lambda text: None
 ) -> dict[str, Any]:
     """Run a notebook, publish what it made in the folder `out`, and return the content of status.json.
 
@@ -73,13 +66,7 @@ def run_notebook(
     return status
 
 
-def finished(
-    notebook: str | os.PathLike[str],
-    parameters: Mapping[str, object],
-    *,
-    out: str | os.PathLike[str],
-    data_hash: str | None = None,
-) -> dict[str, Any] | None:
+def finished(notebook, parameters, *, out, data_hash=None) -> dict[str, Any] | None:
     """Return status.json of `out` if it is what this run would make: parameters, data, notebook, code; else None."""
     wanted = _identity(resolve(notebook), parameters, out=out, data_hash=data_hash)[-1]["hashes"]
     try:
@@ -110,16 +97,8 @@ def _identity(source: Path, parameters: Mapping[str, object], *, out: object, da
     files = [file for place in read for file in (sorted(place.glob("*.json")) if place.is_dir() else [place])]
     hashed |= {"read": provenance.hash_files(filter(Path.is_file, files))} if files else {}
     hashes = {"parameters": provenance.hash_parameters(hashed), "data": data_hash, "code": provenance.code_hash()}
-    begin = {
-        "state": "done",
-        "reason": "",
-        "notebook": source.stem,
-        "parameters": shown,
-        "hashes": hashes,
-        "started": _now(),
-        "finished": None,
-    }
-    return values, places, begin
+    begin = {"state": "done", "reason": "", "notebook": source.stem, "parameters": shown, "hashes": hashes}
+    return values, places, begin | {"started": _now(), "finished": None}
 
 
 @contextmanager
@@ -149,17 +128,11 @@ def _clear(target: Path) -> None:
     """Remove work folders of this target: whoever holds its lock is the only one who may have one."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         shutil.rmtree(left, ignore_errors=True)
+    for left in target.glob(".*.part"):  # a file that was being written
+        left.unlink(missing_ok=True)
 
 
-def _execute(
-    source: Path,
-    values: dict[str, Any],
-    *,
-    work: Path,
-    cores: int | None = None,
-    minutes: float | None = None,
-    say: Callable[[str], None],
-) -> str | None:
+def _execute(source: Path, values: dict, *, work: Path, cores=None, minutes=None, say: Callable) -> str | None:
     """Run the notebook into work/notebook.ipynb; return None, or in words why it stopped."""
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -183,30 +156,23 @@ def _execute(
     read, written = (str(path).replace("{", "{{").replace("}", "}}") for path in (source, work / "notebook.ipynb"))
     try:
         papermill.execute_notebook(
-            read,
-            written,
-            parameters={name: injected[name] for name in values},
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            kernel_manager_class=_kernel_manager(cores),
+            read, written, parameters={name: injected[name] for name in values},
+            kernel_name="python3", language="python", progress_bar=False, on_cell_start=on_cell_start,
+            kernel_manager_class=_kernel_manager(cores), resources={"metadata": {"path": str(project_root())}},
             timeout_func=lambda cell: max(1, round(ends - time.monotonic())) if minutes else None,
-            resources={"metadata": {"path": str(project_root())}},
-            on_cell_start=on_cell_start,
-            iopub_timeout=60,
-            shutdown_kernel="immediate",
-        )
-    except (papermill.PapermillExecutionError, DeadKernelError) as error:
-        died = "the Python process that ran the notebook died; too little memory is the usual cause"
-        why = died if isinstance(error, DeadKernelError) else f"{error.ename}: {error.evalue}"
-        return f"'{place['section']}', cell [{place['cell']}]: {why}"
+            iopub_timeout=60, shutdown_kernel="immediate",
+        )  # fmt: skip
+        return None
+    except papermill.PapermillExecutionError as error:
+        why = f"{error.ename}: {error.evalue}"
+    except DeadKernelError:
+        why = "the Python process that ran the notebook died; too little memory is the usual cause"
     except TimeoutError as error:
         late = minutes and time.monotonic() >= ends - 1
         why = f"not finished after {minutes:g} minutes, so it was stopped" if late else f"{error}".splitlines()[0]
-        return f"'{place['section']}', cell [{place['cell']}]: {why}"
     except (OSError, RuntimeError) as error:
         return f"the notebook could not be run: {type(error).__name__}: {error}"
-    return None
+    return f"'{place['section']}', cell [{place['cell']}]: {why}"
 
 
 def _kernel_manager(cores: int | None) -> type:
