@@ -227,7 +227,7 @@ def test_short_numbers_are_identifiers_only_under_a_heading_that_says_so():
 
 N = {("a", "1"): 4, ("a", "2"): 50, ("b", "1"): 12, ("b", "2"): 30, ("c", "1"): 60, ("c", "2"): 20, ("d", "1"): 0}
 CELLS = disclosure.Facts(
-    {}, frozenset(), (), {"a": "a", "alpha": "a", "b": "b", "c": "c", "d": "d"}, {"1": "1", "2": "2"}, N
+    {}, frozenset(), (), {"a": "a", "alpha": "a", "b": "b", "c": "c", "d": "d"}, {"1": "1", "2": "2", "2021": "1"}, N
 )
 
 
@@ -249,6 +249,11 @@ def table_of(heads, rows, caption=""):
         (["wave", "Alpha", "b"], [["1", "25 %", "20 %"], ["2", "30 %", "21 %"]], {(0, 1), (0, 2), (1, 1), (1, 2)}),
         (["area", "wave", "unsafe"], [["a", "1", "0.25"], ["b", "2", "0.2"]], {(0, 2)}),
         (["wave", "unsafe"], [["1", "0.25"], ["2", "0.2"]], set()),
+        (
+            ["area", "unsafe 2021", "n, 2021"],
+            [["alpha", "25", "26"], ["c", "20", "21"]],
+            {(0, 1), (0, 2), (1, 1), (1, 2)},
+        ),
     ],
 )
 def test_a_cell_is_found_however_the_table_lies(heads, rows, cells):
@@ -383,6 +388,9 @@ def test_what_is_no_finished_run_is_refused(run, tmp_path):
     provenance.write_json(folder / "status.json", status | {"state": "failed"})
     assert "run: no finished run" in refused(tmp_path, folder)[0]
     assert "run: two runs of one name" in refused(tmp_path, run(stdout("x"), name="more/run"), folder, folder)[-2]
+    for broken in ("[]", "{}", '{"state": "failed"}', "no json"):
+        (folder / "status.json").write_text(broken, "utf-8")
+        assert refused(tmp_path, folder)[0].startswith("run: ")
     (tmp_path / "no.zip").write_bytes(b"no")
     assert "no.zip is no zip of workbench share" in refused(tmp_path, folder, earlier=[tmp_path / "no.zip"])[0]
 

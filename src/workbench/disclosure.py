@@ -11,6 +11,7 @@ import tomllib
 from collections import namedtuple
 from html import escape
 from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
@@ -35,8 +36,9 @@ TOKEN, PICTURE = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+"), re.compile(r"data:image
 HEADING, ANSI = re.compile(r"<(?:h[1-6]|b)\b[^>]*>([^<]{1,80})"), re.compile(r"\x1b\[[\d;]*m")
 FIRST, LONG = 5, 15  # of a free text the first words are looked for; a shorter text is an ordinary phrase
 
-# What must not leave of a city, texts as `plain` makes them: `known` words in a row -> their rule; respondents' `ids`; of the
-# columns of the `survey` (heading, is it area or wave, values); label -> id of `areas` and `waves`; `n` of (area, wave).
+# What must not leave of a city, texts as `plain` makes them: `known` words in a row -> their rule, by the first of them;
+# respondents' `ids`; of the columns of the `survey` (heading, is it area or wave, values); label -> id of `areas` and
+# `waves`; `n` of (area, wave).
 Facts = namedtuple("Facts", "known ids survey areas waves n", defaults=({}, frozenset(), (), {}, {}, {}))
 
 
@@ -62,7 +64,7 @@ def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
     """What must not leave of `city`; `sheet` is its survey file (`cities.survey_as_given`), cells are those of `item`."""
     known = {_words(name): RULES["user"] for name in users if len(name) > 2 and plain(name) not in SAID["accounts"]}
     if city is None:
-        return Facts(known)
+        return Facts(_by_first(known))
     if item:
         count = count_answers(city, item=item)["respondents"].to_series()
     elif city.shares is None:
@@ -72,7 +74,7 @@ def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
     areas = {plain(row[name]): row["area"] for name in ("name", "area") for row in city.areas.to_dict("records")}
     waves, n = {plain(wave): wave for wave in city.waves["wave"]}, stated(count, city, item).to_dict()
     if sheet is None:
-        return Facts(known, areas=areas, waves=waves, n=n)
+        return Facts(_by_first(known), areas=areas, waves=waves, n=n)
     ids, survey = frozenset(map(plain, city.respondents["respondent"])), []
     telling = {one for one in ids if re.search(r"\d", one) and len(one) > (3 if re.search(r"[^\W\d]", one) else 6)}
     known |= {_words(one): RULES["id"] for one in telling - {*areas, *waves}}
@@ -83,11 +85,17 @@ def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
         survey.append((plain(heading), name in ("area", "wave"), compared))
         if name not in (*ITEMS, "respondent", "area", "wave", "weight"):
             least = 4 if WORDS["personal"].fullmatch(heading) else LONG
-            rare = (
-                text for text in map(str, count.index[count < K]) if len(text) >= least and plain(text) not in areas
-            )
-            known |= {_words(text)[:FIRST]: RULES["text"] for text in rare if len(_words(text)) > (least == LONG)}
-    return Facts(known, ids, tuple(survey), areas, waves, n)
+            rare = {one: _words(one) for one in map(str, count.index[count < K]) if plain(one) not in areas}
+            telling = (words for one, words in rare.items() if len(one) >= least and len(words) > (least == LONG))
+            known |= {words[:FIRST]: RULES["text"] for words in telling}
+    return Facts(_by_first(known), ids, tuple(survey), areas, waves, n)
+
+
+def _by_first(known: dict) -> dict:
+    return {
+        first: {words: known[words] for words in some}
+        for first, some in groupby(sorted(filter(None, known)), itemgetter(0))
+    }
 
 
 def hidden(keys, n: dict) -> set:
@@ -96,12 +104,10 @@ def hidden(keys, n: dict) -> set:
     Totals by wave and by area always count as known: another table, or another report, has them.
     """
     taken = set(keys) & small(n)
-    while True:
-        lines = {(axis, key[axis]): {k for k in keys if k[axis] == key[axis]} for key in taken for axis in (0, 1)}
-        alone = [line for _label, line in sorted(lines.items(), key=str) if len(line & taken) == 1 < len(line)]
-        if not alone:
-            return taken
+    lines = [{k for k in keys if k[axis] == at} for axis in (0, 1) for at in sorted({k[axis] for k in keys})]
+    while alone := [line for line in lines if len(line & taken) == 1 < len(line)]:
         taken.add(min(alone[0] - taken, key=lambda key: (n.get(key, 0) or 1e9, str(key))))
+    return taken
 
 
 def table(heads: list, rows: list, caption: str, facts: Facts) -> dict[tuple[int, int], str]:
@@ -115,7 +121,8 @@ def table(heads: list, rows: list, caption: str, facts: Facts) -> dict[tuple[int
         return {ALL: RULES["rows"]}
     found, published, few, labels = {}, {}, small(facts.n), (facts.areas, facts.waves)
     few_in = {area for area, _wave in few}
-    column = [_labels_in(short, names) for names in labels]
+    column = [_labels_in(short, facts.areas)]
+    column.append(_labels_in(short, facts.waves, but=column[0]))
     words = [
         [word for name in head for word in (plain(name), *(one for one in _words(name) if len(one) > 3))]
         for head in heads
@@ -145,9 +152,9 @@ def _words(content: object) -> tuple:
     return tuple(TOKEN.findall(str(content).casefold()))
 
 
-def _labels_in(rows, names) -> int | None:
+def _labels_in(rows, names, *, but=None) -> int | None:
     """The first column at least half of whose filled cells are such names."""
-    filled = ((c, [cell for cell in column if cell]) for c, column in enumerate(zip(*rows, strict=True)))
+    filled = ((c, [cell for cell in column if cell]) for c, column in enumerate(zip(*rows, strict=True)) if c != but)
     return next((c for c, cells in filled if cells and 2 * sum(cell in names for cell in cells) >= len(cells)), None)
 
 
@@ -173,10 +180,10 @@ def _of_people(heads, columns, facts: Facts) -> bool:
 def text(content: str, facts: Facts, place: str) -> tuple[str, list]:
     """Walk text, or markup as text: no identifiers, free text, dates, paths, names and counts of a few."""
     spans = [(m.start(), m.end(), m.expand(to), rule) for rule, find, to in PATTERNS for m in find.finditer(content)]
-    tokens, first = list(TOKEN.finditer(content)), {words[0] for words in facts.known}
+    tokens = list(TOKEN.finditer(content))
     words = [token[0].casefold() for token in tokens]
-    for i, j in ((at, to) for at, word in enumerate(words) if word in first for to in range(at + 1, at + 9)):
-        if rule := facts.known.get(tuple(words[i:j])):
+    for i, j in ((at, to) for at, word in enumerate(words) if word in facts.known for to in range(at + 1, at + 9)):
+        if rule := facts.known[words[i]].get(tuple(words[i:j])):
             begin, end = tokens[i].start(), tokens[min(j, len(words)) - 1].end()
             end += len(re.match(r'[^\n<"]*', content[end:])[0]) if rule == RULES["text"] else 0  # the rest of it
             spans.append((begin, end, "[removed]", rule))
@@ -216,7 +223,7 @@ def _printed(content: str, facts: Facts, place: str) -> list:
 def comma_separated(content: str, facts: Facts, place: str) -> tuple[str, list]:
     """Walk a CSV file: rows that hold what may not leave are dropped, all of them where they are people's."""
     lines = content.splitlines()
-    head, *rows = csv.reader(lines, delimiter=max(",;\t", key=content.partition("\n")[0].count))
+    head, *rows = csv.reader(lines or [""], delimiter=max(",;\t", key=content.partition("\n")[0].count))
     heads = [[cell] for cell in head]
     hits = table(heads, rows, "", facts)
     traces = {r: text(line, facts, f"{place}, line {r + 1}")[1] for r, line in enumerate(lines)}

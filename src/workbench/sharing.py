@@ -80,13 +80,15 @@ def _walked(folder: Path, *, raw, suppress: bool) -> dict:
     try:
         texts = {file.name: file.read_text("utf-8") for file in sorted(folder.iterdir()) if file.suffix in WALKS}
         status, result, pooled = (json.loads(texts.pop(name, "{}")) for name in RETOLD)
-    except (OSError, ValueError) as error:
+        finished = status.get("state") in FINISHED and "report.html" in texts
+        told = {name: value for name, value in (result or pooled).items() if name in TOLD}
+        told["parameters"] = {name: value for name, value in status.get("parameters", {}).items() if name not in PLACES}
+        told |= {name: status.get(name) for name in ("hashes", "finished")}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ParameterError(f"cannot be read: {error}") from None
-    if status.get("state") not in FINISHED or "report.html" not in texts:
+    if not finished:
         raise ParameterError("no finished run; allowed: a folder with status.json (done or blocked) and report.html")
-    told = {name: value for name, value in (result or pooled).items() if name in TOLD}
-    told["parameters"] = {name: value for name, value in status["parameters"].items() if name not in PLACES}
-    texts["provenance.json"] = _json(told | {"hashes": status["hashes"], "finished": status["finished"]})
+    texts["provenance.json"] = _json(told)
     facts, release = _of_whom(status, result, texts["report.html"], raw=raw)
     walk = lambda name, content: WALKS[Path(name).suffix](content, facts, name)
     walked = {name: walk(name, content) for name, content in texts.items()}
@@ -117,7 +119,7 @@ def _of_whom(status: dict, result: dict, page: str, *, raw) -> tuple:
     if not given.get("city"):
         return disclosure.facts_of(None, None, users=users), release
     place = load_city(given["city"], raw=raw or given["raw"])
-    hashed = status["hashes"]["data"] or result.get("provenance", {}).get("data_hash")
+    hashed = status["hashes"].get("data") or result.get("provenance", {}).get("data_hash")
     if place.data_hash != hashed and (hashed or place.data_hash not in page):
         raise ParameterError(f"the data of {place.city} are not those of this run: it cannot be checked; run it again")
     groups = {"all areas": place.areas["area"]}
