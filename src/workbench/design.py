@@ -141,20 +141,17 @@ def composition(panel, posterior, *, lang) -> tuple[str, str]:
         change = 100 * _shift(data, mix @ expit(base + posterior["strata"].mean(("chain", "draw")).values))[0]
     people, asked = panel["population"].transpose("area", "stratum").values[treated], counts.sum(1)[treated]
     more = 100 * (asked / asked.sum(1, keepdims=True) * people.sum(1, keepdims=True) - people).sum(0) / people.sum()
-    gaps = {level: float(more @ inside) for level, inside in levels.items()}
-    unlike = max(gaps, key=lambda level: abs(gaps[level]))
-    gap = gaps[unlike]
+    gaps = ((level, float(more @ inside)) for level, inside in levels.items())
+    unlike, gap = max(gaps, key=lambda told: abs(told[1]))
     about = {"level": most, "shift": shifts[most][0], "change": change, "gap": gap}
     return status, said("composition", lang, status=status, unlike=unlike if abs(gap) >= UNLIKE else "", **about)
 
 
 def _shift(data, share) -> tuple[float, float]:
     """How far a share (0-1; area, wave) of the answers moved in treated areas beyond the others, and its error."""
-    n, no_shock = data["answers"], {"sd_shock": 0.0, "rho": 0.5}
-    about = {"free": data["free"], "window": data["window"]}
-    made = data | {"latent": share, "information": n}
-    size, se = linear.effect_of(made, **about, **no_shock)
+    made, no_shock = data | {"latent": share, "information": data["answers"]}, {"sd_shock": 0.0, "rho": 0.5}
+    size, se = linear.effect_of(made, free=data["free"], window=data["window"], **no_shock)
     _errors, inverse = linear.covariance(made, data["free"], **no_shock)
-    left = linear.regress(share, inverse, np.zeros((*n.shape, 0)))[3]
-    mean = np.average(share, weights=n)
+    left = linear.regress(share, inverse, np.zeros((*share.shape, 0)))[3]
+    mean = np.average(share, weights=data["answers"])
     return size, se * np.sqrt(max(mean * (1 - mean), left))

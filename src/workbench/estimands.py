@@ -112,8 +112,7 @@ def prior_draws(panel, idata) -> xr.Dataset:
 def trends(panel, idata) -> pd.DataFrame:
     """Percent unsafe by group and wave: `series` observed, modelled, and for treated areas without the projects.
 
-    Areas weigh by residents; only area-waves with answers count. Columns group, series, wave, year, mean, lower50,
-    upper50, lower90, upper90; observed has a mean only.
+    Areas weigh by residents; only area-waves with answers count. Observed has a mean, the others intervals too.
     """
     draws = idata["posterior"].to_dataset()
     removed, rows = _removed(panel, draws), []
@@ -184,7 +183,7 @@ def _removed(panel, draws, project=None) -> xr.DataArray:
 def _event(panel, draws, time) -> xr.DataArray:
     """Change at one event time: projects in turn, weighted by the residents of their areas."""
     at, residents = (panel["event_time"] == time) & (panel["exposure"] > 0), panel["population"].sum("stratum")
-    cells = {p: at.sel(project=p) for p in panel["project"].values if bool(at.sel(project=p).any())}
+    cells = {p: at.sel(project=p) for p in panel["project"].values if at.sel(project=p).any()}
     size = {p: float((residents * here.any("wave")).sum()) for p, here in cells.items()}
     parts = (size[p] * _mean_change(panel, draws, cells[p], _removed(panel, draws, p)) for p in cells)
     return sum(parts) / sum(size.values())

@@ -34,7 +34,7 @@ from workbench.models.perceived import PRIORS, build_model, model_data
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_cpu_enable_async_dispatch", False)  # handing each small call to another thread costs more
 RHAT, ESS = 1.01, 400
-CORES = int(os.environ.get("WORKBENCH_CORES", 0)) or None  # of this machine, where several runs share it
+CORES = int(os.environ.get("WORKBENCH_CORES", "0")) or None  # of this machine, where several runs share it
 DIAGNOSTICS = ("rhat_max", "ess_bulk_min", "ess_tail_min", "divergences")
 
 
@@ -74,27 +74,19 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
 
     transform = jax.jit(jax.vmap(jax.vmap(lambda x, data: outputs(unravel(x), data), (0, None)), (0, None)))
     shared = jax.jit(density)
+    settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
 
     def sample(seed, **data):
         if unknown := set(data) - set(default):
             raise KeyError(f"the model has no data {sorted(unknown)}; it has {sorted(default)}")
         values = {name: jax.numpy.asarray(data.get(name, default[name])) for name in default}
-        began = time.perf_counter()
+        began, name = time.perf_counter(), f"NUTS, nutpie {nutpie.__version__}"
         # Data as constants of the compiled function: passing them at each call costs more than compiling again.
-        gradient = (
-            partial(shared, data=values) if many else jax.jit(partial(density, data=values)).lower(start).compile()
-        )
-        compiled = time.perf_counter()
-        raw = nutpie.sample(
-            _compiled(gradient, np.asarray(start)), draws=draws, tune=tune, chains=chains, seed=seed,
-            target_accept=target_accept, progress_bar=False, save_warmup=False, cores=cores or CORES,
-        )  # fmt: skip
-        found = transform(raw["posterior"]["x"].values, values)
-        posterior = {v.name: np.asarray(x) for v, x in zip(kept, found, strict=True)}
-        attrs = {"draws": draws, "tune": tune, "chains": chains, "seed": seed, "target_accept": target_accept}
-        attrs |= {"sampler": f"NUTS, nutpie {nutpie.__version__}", "seconds_compile": compiled - began}
-        attrs["seconds_sample"] = time.perf_counter() - compiled
-        return _tree(model, posterior, raw["sample_stats"].to_dataset(), attrs)
+        gradient = partial(density, data=values)
+        gradient = partial(shared, data=values) if many else jax.jit(gradient).lower(start).compile()
+        about = {"sampler": name, "seconds_compile": time.perf_counter() - began}
+        named = lambda raw: zip((v.name for v in kept), transform(raw["x"].values, values), strict=True)
+        return _draws(model, _compiled(gradient, np.asarray(start)), named, settings, seed=seed, cores=cores, **about)
 
     return sample
 
@@ -104,19 +96,15 @@ def small_sampler(model):
 
     numba compiles it whole, once, in 15 s; then a fit takes a second, where `sampler` spends its time in calls to Python.
     """
-    began = time.perf_counter()
+    began, name = time.perf_counter(), f"NUTS, nutpie {nutpie.__version__}, numba"
     compiled = nutpie.compile_pymc_model(model, backend="numba")
-    spent = time.perf_counter() - began
+    about = {"sampler": name, "seconds_compile": time.perf_counter() - began}
+    named = lambda raw: ((v.name, raw[v.name].values) for v in model.unobserved_RVs)
 
-    def sample(seed, *, settings, **data):
-        start = time.perf_counter()
-        raw = nutpie.sample(compiled.with_data(**data), seed=seed, progress_bar=False, cores=CORES, **settings)
-        found = {v.name: raw["posterior"][v.name].values for v in model.unobserved_RVs}
-        attrs = settings | {"seed": seed, "sampler": f"NUTS, nutpie {nutpie.__version__}, numba"}
-        attrs |= {"seconds_compile": spent, "seconds_sample": time.perf_counter() - start}
-        return _tree(model, found, raw["sample_stats"].to_dataset(), attrs)
+    def sample(settings, seed, **data):
+        return _draws(model, compiled.with_data(**data), named, settings, seed=seed, **about)
 
-    return lambda **settings: partial(sample, settings=settings)
+    return lambda **settings: partial(sample, settings)
 
 
 def _compiled(gradient, start):
@@ -133,13 +121,18 @@ def _compiled(gradient, start):
     )  # fmt: skip
 
 
-def _tree(model, posterior, stats, attrs) -> xr.DataTree:
+def _draws(model, compiled, named, settings, *, seed, cores=None, **about) -> xr.DataTree:
+    """Samples a compiled density; `named` makes (name, array) of what it drew. attrs: settings, `about` and seconds."""
+    began = time.perf_counter()
+    quiet = {"progress_bar": False, "save_warmup": False, "cores": cores or CORES}
+    raw = nutpie.sample(compiled, seed=seed, **quiet, **settings)
+    posterior, stats = {k: np.asarray(x) for k, x in named(raw["posterior"])}, raw["sample_stats"].to_dataset()
     dims = {name: list(model.named_vars_to_dims.get(name, ())) for name in posterior}
     coords = {d: list(model.coords[d]) for d in set().union(*dims.values()) if model.coords.get(d) is not None}
     tree = az.from_dict({"posterior": posterior}, dims=dims, coords=coords)
     kept = [k for k in ("n_steps", "diverging", "energy", "step_size", "depth") if k in stats]
     tree["sample_stats"] = xr.DataTree(stats[kept].reset_coords(drop=True))
-    tree.attrs.update(attrs)
+    tree.attrs = settings | {"seed": seed} | about | {"seconds_sample": time.perf_counter() - began}
     return tree
 
 
@@ -163,8 +156,9 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
     idata.attrs |= {"model": "M1 perceived", "prior": name, "seconds_load": load}
     began = time.perf_counter()
     _what_if(panel, model, idata, data, build=build, seed=seed)
-    if checks == "full":
-        _prior_panel(panel, idata, seed=seed)
+    for prior in PRIORS if checks == "full" else ():
+        same = prior == name and "att_alone" not in idata.attrs
+        _note(panel, idata, idata if same else sampler(build_model(panel, prior=prior), draws=400)(seed), prior)
     idata.attrs["seconds_sensitivity"] = time.perf_counter() - began
     idata.attrs["seconds_total"] = time.time() - psutil.Process().create_time()
     return idata
@@ -227,41 +221,30 @@ def _prior_delta(model) -> xr.Dataset:
 def _what_if(panel, model, idata, data, *, build, seed):
     """Refits that the report needs: half and double an assumed n, fixed shock correlations, the other prior."""
     given, again = {v.name: v.get_value() for v in model.data_vars} | data, build(draws=400, many=True)
+    prior, mean = idata.attrs["prior"], (given["mean_at"], given["mean_scale"]) if "mean_at" in given else None
     if panel.attrs["n_assumed"]:
         for label, factor in (("half_n", 0.5), ("double_n", 2.0)):
             counts = {k: factor * given[k] for k in ("up", "lo", "inner_total", "information")}
             _note(panel, idata, again(seed, **data | counts), label)
     if panel.sizes["wave"] < 4:
-        mean = (given["mean_at"], given["mean_scale"]) if "mean_at" in given else None
-        fixed = sampler(build_model(panel, prior=idata.attrs["prior"], mean=mean, rho=0.5), draws=400, many=True)
+        fixed = sampler(build_model(panel, prior=prior, mean=mean, rho=0.5), draws=400, many=True)
         for label, rho in (("rho_0", 0.0), ("rho_05", 0.5), ("rho_09", 0.9)):
             _note(panel, idata, fixed(seed, rho_fixed=np.asarray(rho)), label)
-    own = PRIORS[idata.attrs["prior"]]
-    if "mean_at" in given and (given["mean_at"], given["mean_scale"]) != (0.0, own):
-        _note(panel, idata, again(seed, **data, mean_at=np.asarray(0.0), mean_scale=np.asarray(own)), "alone")
-    elif idata.attrs["prior"] in ("sceptical", "wide") and _maybe_no_change(panel, idata):
-        other = "wide" if idata.attrs["prior"] == "sceptical" else "sceptical"
-        scale = np.asarray(PRIORS[other])
-        draws = again(seed, **data, prior_scale=scale, mean_scale=scale)["posterior"].to_dataset()
-        both = {"att": estimands.att(panel, draws), "att_by_project": estimands.att_by(panel, draws, "project")}
-        idata["other_prior"] = xr.DataTree(xr.Dataset(both, attrs={"prior": other}))
-
-
-def _prior_panel(panel, idata, *, seed):
-    """The effect under each prior; flat is the likelihood alone."""
-    for name in PRIORS:
-        same = name == idata.attrs["prior"] and "att_alone" not in idata.attrs
-        _note(panel, idata, idata if same else sampler(build_model(panel, prior=name), draws=400)(seed), name)
+    if mean and mean != (0.0, PRIORS[prior]):
+        usual = np.asarray(PRIORS[prior])
+        _note(panel, idata, again(seed, **data, mean_at=np.asarray(0.0), mean_scale=usual), "alone")
+    elif mean:
+        found = estimands.evaluate_verdict_inputs(panel, idata, lang="en")
+        rows, other = [found["att"], *found["by_project"].values()], "wide" if prior == "sceptical" else "sceptical"
+        # Whether "no worthwhile change" could hold for the whole or a project, so that the other prior must be asked.
+        if any(row["p_within_minimum"] >= 0.8 and row["sd"] <= 0.7 * row["prior_sd"] for row in rows):
+            scale = np.asarray(PRIORS[other])
+            draws = again(seed, **data, prior_scale=scale, mean_scale=scale)["posterior"].to_dataset()
+            both = {"att": estimands.att(panel, draws), "att_by_project": estimands.att_by(panel, draws, "project")}
+            idata["other_prior"] = xr.DataTree(xr.Dataset(both, attrs={"prior": other}))
 
 
 def _note(panel, idata, other, label):
     found = estimands.summarise(estimands.att(panel, other["posterior"].to_dataset()))
     idata.attrs |= {f"att_{label}": found["mean"]}
     idata.attrs |= {f"att_{label}_{name}": found[name] for name in ("sd", "lower90", "upper90")}
-
-
-def _maybe_no_change(panel, idata) -> bool:
-    """Whether *no worthwhile change* could hold for the whole or a project, so that the other prior must be asked."""
-    found = estimands.evaluate_verdict_inputs(panel, idata, lang="en")
-    rows = [found["att"], *found["by_project"].values()]
-    return any(row["p_within_minimum"] >= 0.8 and row["sd"] <= 0.7 * row["prior_sd"] for row in rows)

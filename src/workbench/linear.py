@@ -46,19 +46,14 @@ def summaries(panel) -> dict[str, np.ndarray]:
 
 def shocks(idata) -> dict[str, float]:
     """Scale and correlation of area-wave shocks as the functions below take them: posterior means."""
-    posterior = idata["posterior"]
-    rho = float(posterior["rho"].mean()) if "rho" in posterior else 0.5
-    return {"sd_shock": float(posterior["sd_shock"].mean()), "rho": rho}
+    return {name: float(idata["posterior"][name].mean()) for name in ("sd_shock", "rho")}
 
 
 def covariance(data, used, *, sd_shock, rho) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance of each area's errors (area, wave, wave), and its inverse, zero for cells that are not `used`.
-
-    Errors are those of sampling, zero where nobody answered, and an AR(1) shock.
-    """
+    """Covariance of each area's errors (area, wave, wave): sampling and AR(1) shocks; and its inverse, 0 where not `used`."""
     information, year = data["information"], data["year"]
     lag = np.abs(year[:, None] - year[None, :]) / (np.median(np.diff(year)) if len(year) > 1 else 1.0)
-    sampling = np.divide(1.0, information, out=np.zeros_like(information, float), where=information > 0)
+    sampling = np.divide(1.0, information, out=np.zeros(information.shape), where=information > 0)  # 0: nobody answered
     errors = sampling[:, :, None] * np.eye(len(year)) + sd_shock**2 * max(rho, 1e-9) ** lag
     keep = used & (information > 0)
     both = keep[:, :, None] & keep[:, None, :]
@@ -72,9 +67,8 @@ def weights(where, residents) -> np.ndarray:
 
 
 def imputed(y, inverse, *, window, residents, errors=None) -> tuple[float, float]:
-    """Mean of observed minus counterfactual over `window`: areas by residents, an area's waves alike; NaN if none.
+    """Mean of observed minus counterfactual over `window` by `weights`, and its error where `errors` are told; NaN if none.
 
-    And its standard error, where `errors` (area, wave, wave) are told.
     The counterfactual is area + wave as the used cells have it; window cells for which they cannot say are left out.
     """
     part, within = _swept(inverse)
@@ -129,9 +123,8 @@ def sd_by_areas(data, figure, *, most=24):
     A lone treated area cannot be left out: then comparison areas in turn play the treated one, about zero.
     """
     acting = data["window"].any(1)
-    order = np.argsort(~acting, kind="stable")
-    lone, number = acting.sum() == 1, len(order)
-    if lone:
+    order, number = np.argsort(~acting, kind="stable"), len(acting)
+    if lone := acting.sum() == 1:
         parts = (placebo(data, area) for area in order[1 :: -(-(number - 1) // most) or 1])
     else:
         parts = (rows(data, ~np.isin(np.arange(number), order[k::most])) for k in range(min(most, number)))

@@ -21,8 +21,7 @@ SENSITIVE = 0.05  # power-scaling sensitivity that Kallioinen et al. (2024) call
 def parted(panel, data, *, gap, difference) -> tuple[str, bool]:
     """Status of two figures `gap` apart (pp), and whether chance explains it: warns beyond the minimum and 2 sd.
 
-    The sd is that of `difference(data)`, one area left out at a time: it holds sampling and the areas' own ups and
-    downs, roughly.
+    The sd is that of `difference(data)`, one area left out at a time: roughly sampling and areas' own ups and downs.
     """
     if np.isnan(gap):
         return "not possible", False
@@ -62,23 +61,20 @@ def scale_panel(panel, idata, *, lang) -> tuple[str, str] | None:
 def callaway_santanna(data, *, repeated) -> float:
     """The effect in pp by `diff_diff.CallawaySantAnna` (2021), not-yet treated areas among the comparison; NaN if none.
 
-    `data` as of `forms.summaries`. `repeated` takes each answer as a person asked once (rows unsafe 0 or 1, weighted:
-    equal rows as one), else area shares as a panel. An area weighs by its mean number of answers in every wave. Its
-    effects by start and wave are averaged over our window by residents. Unlike ours it compares with the last wave
-    before only, and knows neither shocks nor strata.
+    `data` as of `forms.summaries`. `repeated` takes each answer as a person asked once (rows unsafe 0 or 1, weighted), else
+    area shares as a panel. An area weighs by its mean number of answers in every wave; effects by start and wave are averaged
+    over our window by residents. Unlike ours it compares with the last wave before only, without shocks or strata.
     """
     from diff_diff import CallawaySantAnna, SurveyDesign
 
-    free, window = data["free"], data["window"]
+    free, window, answers = data["free"], data["window"], data["classes"].sum(2)
     if not (free.any() and window.any()):
         return np.nan
     last = (free * np.arange(1, free.shape[1] + 1)).max(1)  # number, from 1, of the last wave without a project
     start = np.where(free[:, -1] | (last == 0), 0, last + 1)
     area, wave = np.nonzero((free | window) & free.any(1)[:, None])
-    answers = data["classes"].sum(2)
-    weight = answers.sum(1) / np.maximum((answers > 0).sum(1), 1)
-    rows = pd.DataFrame({"unit": area, "wave": wave + 1, "start": start[area], "weight": weight[area]})
-    rows["percent"] = data["percent"][area, wave]
+    percent, weight = data["percent"][area, wave], (answers.sum(1) / np.maximum((answers > 0).sum(1), 1))[area]
+    rows = pd.DataFrame({"unit": area, "wave": wave + 1, "start": start[area], "weight": weight, "percent": percent})
     if repeated:
         share = rows["percent"] / 100
         both = [rows.assign(percent=y, weight=rows["weight"] * p) for y, p in ((100.0, share), (0.0, 1 - share))]
@@ -100,8 +96,7 @@ def callaway_santanna(data, *, repeated) -> float:
 def other_ways(panel, idata, att) -> pd.DataFrame:
     """The effect asked in other ways, in pp: group ("", prior, scale, form), name, mean, lower90, upper90; first `att` itself.
 
-    Priors have the interval of their draws, the others 1.645 sd by areas left out in turn (`linear.sd_by_areas`). What was
-    not fitted, or these data cannot give, is left out.
+    Priors have the interval of their draws, the others 1.645 `linear.sd_by_areas`. What is not there is left out.
     """
     shocks, repeated = linear.shocks(idata), not panel.attrs.get("shares")
     data, unsafe = forms.summaries(panel)

@@ -1,9 +1,8 @@
 """Checks that ask what the finding leans on: trends that part, the date, the choice of areas, one area, the neighbours.
 
 All rest on generalised least squares on the latent index (`linear`, `honest`): no prior on the effect, no new draws, errors
-from sampling and from shocks as the fit has them. Effects are in pp at the observed share in the window. Each check
-returns a status and one sentence in the reader's language, and can only warn; see `workbench.checks`. Each has a
-tidy frame beside it for a picture.
+from sampling and from shocks as the fit has them. Effects are in pp at the observed share in the window. Each check can
+only warn (see `workbench.checks`), and has a tidy frame beside it for a picture.
 """
 
 import math
@@ -82,11 +81,10 @@ def placebo_dates(panel, idata) -> pd.DataFrame:
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     free, asked = data["free"], data["free"].sum(1, keepdims=True)
     earlier = free & (free.cumsum(1) == asked) & (asked > 1) & data["treated"][:, None]
-    rows = []
-    for name, window in (("actual dates", data["window"]), ("one wave earlier", earlier)):
-        effect, error = linear.effect_of(data, free=free & ~window, window=window, **shocks)
-        rows.append({"name": name, **_ends(data, effect, error), "ratio": effect / error})
-    table = pd.DataFrame(rows)
+    windows = {"actual dates": data["window"], "one wave earlier": earlier}
+    found = [linear.effect_of(data, free=free & ~window, window=window, **shocks) for window in windows.values()]
+    effect, error = np.transpose(found)
+    table = pd.DataFrame({"name": [*windows], **_ends(data, effect, error), "ratio": effect / error})
     return table if np.isfinite(table["mean"]).all() else table[:0]
 
 
@@ -103,30 +101,27 @@ def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
 def placebo_effects(panel, idata) -> pd.DataFrame:
     """The imputed effect for assignments of whole exposure rows to areas: mean (pp), ratio to its error, actual (once), as_large.
 
-    Every distinct assignment where there are at most `EXACT`, else the actual one and `AT_RANDOM` drawn ones. Those
-    whose effect cannot be known are left out; none is given where fewer than `FEWEST` are left, or the actual one is not.
-    The ratio makes areas with few answers weigh no more than they tell (MacKinnon and Webb 2020, Journal of Econometrics
-    218); `as_large` says that it is at least as far from 0 as the actual one's.
+    Every distinct assignment where there are at most `EXACT`, else the actual one and `AT_RANDOM` drawn ones; empty where
+    the effect is known for fewer than `FEWEST`, or not for the actual one. By the ratio areas with few answers weigh no
+    more than they tell (MacKinnon and Webb 2020, Journal of Econometrics 218); `as_large`: it is as far from 0 or further.
     """
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     window = panel["window"].any("project").transpose("area", "wave").values
     rows, kind = np.unique(np.stack([~data["begun"], window], axis=1), axis=0, return_inverse=True)
-    kind = kind.ravel()
     drawn = [kind, *(other for other in _assignments(kind, np.random.default_rng(0)) if (other != kind).any())]
     exposed = ((data["answers"] > 0)[:, None] & rows[order] for order in drawn)
     found = [linear.effect_of(data, free=row[:, 0], window=row[:, 1], **shocks) for row in exposed]
     effect, error = np.transpose(found)
     table = pd.DataFrame({"mean": _ends(data, effect, error)["mean"], "ratio": effect / error})
-    table["actual"] = table.index == 0
-    table["as_large"] = table["ratio"].abs() >= abs(table["ratio"][0]) - 1e-9
+    table = table.assign(actual=table.index == 0, as_large=table["ratio"].abs() >= abs(table["ratio"][0]) - 1e-9)
     table = table[np.isfinite(table["ratio"])].reset_index(drop=True)
     return table if len(table) >= FEWEST and table["actual"].any() else table[:0]
 
 
 def _assignments(kind, rng) -> list[np.ndarray]:
     """Ways to hand the kinds of rows (0, 1, ...) to the areas: each distinct one where they are few, else drawn at random."""
-    sizes = np.bincount(kind)
-    if math.factorial(len(kind)) // math.prod(math.factorial(size) for size in sizes.tolist()) > EXACT:
+    sizes = np.bincount(kind).tolist()
+    if math.factorial(len(kind)) // math.prod(map(math.factorial, sizes)) > EXACT:
         return [rng.permutation(kind) for _ in range(AT_RANDOM)]
     made = [[]]
     for _place in kind:
@@ -147,9 +142,7 @@ def leave_one_out(panel, idata, *, lang) -> tuple[str, str]:
 
 
 def without_each(panel, idata) -> pd.DataFrame:
-    """The imputed effect in pp with all areas (first row, no area) and without each comparison area, in order: area, name,
-    mean. Empty where fewer than three can be left out.
-    """
+    """The imputed effect in pp (area, name, mean) with all areas, first, and without each comparison area; empty below three."""
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     others, index = np.flatnonzero(~data["treated"] & data["free"].any(1)), np.arange(panel.sizes["area"])
     found = [linear.both_scales(linear.rows(data, index != area), **shocks)[1] for area in others]

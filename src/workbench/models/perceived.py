@@ -168,13 +168,16 @@ def model_data(panel, *, keep_empty=False) -> dict:
 def working_response(panel, *, steps=25):
     """Estimate and information of the latent index per area-wave (area, wave), thresholds and strata aside.
 
-    Thresholds come from the pooled answers; each area-wave is then a one-parameter ordinal regression, solved by
-    Fisher scoring under a N(pooled, 1) prior that keeps 0 % and 100 % finite. Information is 0 where nobody was asked.
+    Thresholds come from the pooled answers, zero at the unsafe cut; each area-wave is then an ordinal regression, by
+    Fisher scoring under a N(0, 1) prior that keeps 0 % and 100 % finite. Information is 0 where nobody was asked.
     """
     counts = panel["counts"].sum("stratum").transpose("area", "wave", "answer").values
-    lower, upper = panel["lower"].values, panel["upper"].values
-    cut = pooled_thresholds(panel)
-    bound = np.concatenate([[-np.inf], cut, [np.inf]])
+    lower, upper, cuts = panel["lower"].values, panel["upper"].values, np.arange(panel.sizes["category"] - 1)
+    given = panel["counts"].sum(("area", "wave", "stratum")).values
+    below = np.array([given[upper <= k].sum() for k in cuts]) + 0.5
+    above = np.array([given[lower > k].sum() for k in cuts]) + 0.5
+    cut = np.maximum.accumulate(np.log(below / above) + 1e-3 * cuts)
+    bound = np.r_[-np.inf, cut - cut[int(panel.attrs["unsafe_index"]) - 1], np.inf]
     latent = np.zeros(counts.shape[:2])
     total, listed = counts.sum(-1), (counts > 0).any(0, keepdims=True)  # the classes that a wave lists
     for _ in range(steps):
@@ -186,14 +189,3 @@ def working_response(panel, *, steps=25):
         information = total * (probability * (left + right - 1.0) ** 2).sum(-1)
         latent = latent + score / (information + 1.0)
     return latent, information
-
-
-def pooled_thresholds(panel):
-    """Thresholds (category - 1) from the answers of waves that list every category, zero at the unsafe cut."""
-    counts = panel["counts"].sum(("area", "wave", "stratum")).values
-    lower, upper = panel["lower"].values, panel["upper"].values
-    cuts = panel.sizes["category"] - 1
-    below = np.array([counts[upper <= k].sum() for k in range(cuts)]) + 0.5
-    above = np.array([counts[lower > k].sum() for k in range(cuts)]) + 0.5
-    cut = np.maximum.accumulate(np.log(below / above) + 1e-3 * np.arange(cuts))
-    return cut - cut[int(panel.attrs["unsafe_index"]) - 1]
