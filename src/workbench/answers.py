@@ -1,7 +1,6 @@
-"""Answers as counts by area, wave, stratum and answer, from respondents or published shares, and whom they speak for.
+"""Counts by area, wave, stratum and answer, from respondents or published shares, and whom they speak for.
 
-An answer covers one category, or several where a wave publishes fewer classes than the item has ("never to
-sometimes"); its bounds say which. Weights and rounding shrink the counts to what the answers are worth.
+An answer covers one category, or several where a wave publishes fewer classes than the item has: its bounds say which.
 """
 
 import numpy as np
@@ -14,22 +13,19 @@ from workbench.schema import STRATA
 
 
 def count_answers(city, *, item) -> xr.DataArray:
-    """Effective counts of one item (area, wave, stratum, answer), for all areas and waves of the city.
-
-    Coords `lower` and `upper` (answer) are the first and last category that an answer covers, `respondents` (area,
-    wave) the answers behind the counts, `sex`, `age_band`, `education` (stratum) what a stratum is made of. Raises
-    ParameterError for published classes that do not lie side by side.
-    """
+    """Effective counts of one item (area, wave, stratum, answer), for all areas and waves of the city. Coords `lower`
+    and `upper` (answer) are the first and last category covered, `respondents` (area, wave) the answers behind the
+    counts, `sex`, `age_band`, `education` (stratum) its group. ParameterError for classes that do not lie side by
+    side."""
     return (_from_respondents if city.respondents is not None else _from_shares)(city, item)
 
 
 def residents(city, counts) -> xr.DataArray:
     """Residents by area and stratum, of the areas and strata of `counts`.
 
-    A cell of the population table is spread over its strata (where the sample tells more than the table) in the
-    proportions of the area's own answers, or of all areas' where the area has none in the cell. Without the table an
-    area's residents are spread over all its answers; without populations areas count alike. Raises ParameterError for
-    an area whose residents all belong to cells without any answer.
+    A cell of the population table is spread over its strata as the area's own answers are, or all areas' where it has
+    none there. Without the table an area's residents are spread over all its answers; without populations areas count
+    alike. ParameterError for an area whose residents all belong to cells without any answer.
     """
     sample = counts.sum(("wave", "answer")).transpose("area", "stratum")
     areas = counts["area"].values

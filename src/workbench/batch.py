@@ -1,7 +1,6 @@
 """Running a plan: several notebooks at a time, each by itself, so that what ends one run leaves the others alone.
 
-Threads of this process wait for the kernels, or workers of a distributed scheduler do, on this machine or on others that
-see the same folders. Cores are shared out: no fit uses more than its part, and draws do not depend on how many it has.
+Cores are shared out between threads here, or workers that see the same folders; draws do not depend on how many.
 """
 
 import json
@@ -27,10 +26,9 @@ def run_plan(
 ) -> pd.DataFrame:
     """Run a plan (`plans.read_plan`) and return how each run ended: id, notebook, state, verdict, seconds, reason.
 
-    `jobs` at a time (as many as cores and memory allow), by threads, or by the workers of a `scheduler`: an address, or
-    `local` for worker processes of this machine. With `resume` what is finished already is not run again. `tell` gets each
-    row as it ends. ParameterError when no scheduler answers; whatever happens to a run is its own row: state failed, with
-    the reason in words.
+    `jobs` at a time (as many as cores and memory allow), by threads or the workers of a `scheduler`: an address, or
+    `local`. `resume` leaves what is finished; `tell` gets each row as it ends. A run's own trouble is its row: state
+    failed, and why. ParameterError when no scheduler answers.
     """
     rows = {}
     for run in plan if resume else ():

@@ -1,8 +1,7 @@
 """Evidence cards: what one city learned, for others to pool, without a single respondent.
 
 A card carries what the data say beside any prior of effects: a refit in which each project has one free number, its
-mean over the window, with a flat prior, and the joint covariance of a city's projects. Pooled with a prior, cards count
-that prior once. Format: docs/evidence-card-1.schema.json; a card is sealed by the sha256 of its own content.
+mean over the window, with a flat prior, and their joint covariance. Pooled with a prior, cards count that prior once.
 """
 
 import json
@@ -33,12 +32,9 @@ VERSION = "evidence-card-1"
 
 
 def build_card(folder, *, raw=None, draws=1000, seed=2026) -> dict:
-    """The card of a finished evaluation in `folder`, sealed.
-
-    Reads the run's parameters and result and the city's data again (`raw` where these moved) and refits once. Raises
-    ParameterError where the run is not done or its data changed, where an area-wave has fewer than `K` respondents, or
-    where an effect is too uncertain to be a card; ConvergenceError where the refit does not settle.
-    """
+    """The card of a finished evaluation in `folder`, sealed; reads the city's data again (`raw` where these moved),
+    refits once. ParameterError where the run is not done or its data changed, an area-wave has fewer than `K`
+    respondents, or an effect is too uncertain to be a card; ConvergenceError where the refit does not settle."""
     began, (status, result) = time.perf_counter(), _finished(resolve(folder))
     given = status["parameters"]
     city = load_city(given["city"], raw=raw or given["raw"])
@@ -88,12 +84,9 @@ def read_cards(places) -> list[dict]:
 
 
 def choose(cards, *, family="", focus="", own=None, least=1, lang="en") -> tuple[list[dict], list[dict]]:
-    """Cards that may be pooled, and `file`, `city_name` and `reason` (in `lang`) of those left out.
-
-    One item family (by default that of most cards); one card a city, the newest; never the city `own` (a City) itself;
-    with `focus` only projects of that area of IcARUS. ParameterError when simulated and real cities are mixed, or fewer
-    than `least` cards are left.
-    """
+    """Cards that may be pooled, and `file`, `city_name` and `reason` (in `lang`) of those left out: one item family (by
+    default that of most cards), one card a city, the newest, never that of `own` (a City), and with `focus` only
+    projects of it. ParameterError when simulated and real cities are mixed, or fewer than `least` cards are left."""
     _, families = translator(lang).gettext, [card["family"] for card in cards]
     family, kept, out = family or max(families, key=families.count, default=""), {}, []
     for card in sorted(cards, key=lambda card: (card["made"], card["file"]), reverse=True):

@@ -1,7 +1,6 @@
-"""The check battery: a status and one sentence each, in the reader's language.
+"""The check battery: a status (pass, warn, fail, not possible) and one sentence each, in the reader's language.
 
-A check says `pass`, `warn`, `fail` or `not possible`. Only the data contract, a wave break, composition, convergence and
-pre-trends may fail, and a fail blocks the verdict; so each is tuned to cry at most twice in a hundred sound evaluations.
+A fail blocks the verdict: the few checks that may fail cry at most twice in a hundred sound evaluations.
 """
 
 from functools import partial
@@ -23,11 +22,8 @@ POWER = 2.8  # standard errors at which 80 % of trends are noticed at the 5 % le
 
 
 def run_checks(city, panel, idata, effects, *, checks="core", lang) -> pd.DataFrame:
-    """Every check of one evaluation: name, status, message, in a fixed order; some with `checks` "full" only.
-
-    `attrs` holds `design_level` (Maryland 1-5, before any check lowers the grade) and `diagnostics` of the draws.
-    Rows for which there is no question (an assumed number of answers where none is assumed) are left out.
-    """
+    """Every check of one evaluation that has a question: name, status, message, in a fixed order; some with `checks`
+    "full" only. attrs: `design_level` (Maryland 1-5, before a check lowers the grade), `diagnostics` of the draws."""
     att = effects[(effects["estimand"] == "att") & (effects["scale"] == "pp")].iloc[0]
     found, level = diagnostics(idata), design.design_level(city, panel)
     rows = {
@@ -114,10 +110,8 @@ def _outside(share, n, probability) -> np.ndarray:
 
 
 def pre_trends(panel, idata, att, *, lang) -> tuple[str, str]:
-    """Whether treated areas already moved apart before; fails when clearly so, and enough to make up the effect.
-
-    p < 0.005 and a trend that would move the share by at least the estimated effect between before and the window.
-    """
+    """Whether treated areas already moved apart before: fails at p < 0.005 and a trend that would move the share by at
+    least the estimated effect between before and the window."""
     data, shares = linear.summaries(panel), design.before(panel)
     found = linear.pre_trend(data, **linear.shocks(idata))
     if found is None:

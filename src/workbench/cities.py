@@ -1,8 +1,4 @@
-"""Cities: from a folder with city.toml and the city's own files to a validated City, and back.
-
-The manifest says which of the city's files, headings and codes mean what, so a city adds itself without code.
-This is the only room that reads data/raw; it never changes what lies there.
-"""
+"""From a folder with city.toml and the city's own files, which are never changed, to a validated City, and back."""
 
 import os
 import tempfile
@@ -60,10 +56,7 @@ def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
 
 
 def load_city(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> City:
-    """Return the validated city in the folder `raw`/`city`.
-
-    Raises ParameterError for an unknown city, SchemaError with every fault of its files at once.
-    """
+    """The city in `raw`/`city`, validated: SchemaError with every fault at once; ParameterError for an unknown city."""
     folder = paths.resolve(raw) / paths.validate_name(city, "city")
     if not (folder / "city.toml").is_file():
         known = list_cities(raw)["city"].tolist()
@@ -163,11 +156,10 @@ def canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataFrame]) -> Path:
-    """Write a city folder in one step: the whole new one, or nothing.
+    """Write a city folder in one step: the whole new one, validated first (SchemaError), or nothing.
 
-    `manifest` needs name, language and simulated; a [table] with its usual file name is added for each of `tables`
-    (names as in schema.TABLES). The folder is validated before it takes its place (SchemaError). A folder that a
-    program did not make (no made_by in its city.toml) is a city's own and is never replaced: ParameterError.
+    `manifest` needs name, language and simulated; a [table] with its usual file name is added for each of `tables`.
+    ParameterError where a folder without made_by in its city.toml is there: it is a city's own and never replaced.
     """
     folder = Path(folder)
     paths.validate_name(folder.name, "city folder")
@@ -194,9 +186,7 @@ def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataF
 
 def write_processed(city: City, folder: Path | None = None, *, panel=None) -> Path:
     """Write the validated tables as CSV and the panel (an xr.Dataset), by default to data/processed/CITY: the folder.
-
-    city.json holds the data hash and is written last, so a folder whose hash is right is complete.
-    """
+    city.json holds the data hash and is written last, so a folder whose hash is right is complete."""
     folder = Path(folder) if folder else paths.resolve("data/processed") / city.city
     (folder / "city.json").unlink(missing_ok=True)
     for table in schema.TABLES:

@@ -1,7 +1,4 @@
-"""What must hold between the rows and tables of one city, once every column by itself is in order.
-
-Each check takes all tables and the sheets that they were read from, and adds faults and notices.
-"""
+"""What must hold between the rows and tables of one city, once every column by itself is in order."""
 
 from itertools import product
 

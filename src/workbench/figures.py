@@ -1,7 +1,6 @@
 """Pictures: each function draws on an `ax` and returns its alt text, made from the numbers it drew.
 
-Blue is the project areas, grey the comparison areas, orange what would have happened without the projects (or
-feeling unsafe). Nothing rests on colour alone: lines differ in dash and width, and labels stand at the data.
+Blue is project areas, grey comparison areas, orange without the projects (or unsafe); lines also differ in dash, width.
 """
 
 import base64
@@ -50,10 +49,7 @@ def show(fig: Figure, alt: str, *, simulated: bool = False, lang: str = "en") ->
 def image_tag(
     plot: Callable, *data: object, size: tuple, width: int | None = None, simulated: bool = False, lang: str, **options
 ) -> Markup:
-    """What `plot` draws of the data, `size` in inches, as an `<img>` that holds its own data, sharp in print.
-
-    `width` is in screen pixels.
-    """
+    """What `plot` draws of the data, `size` in inches, as an `<img>` holding its own data; `width` in screen pixels."""
     fig, ax = plt.subplots(figsize=size)
     alt = plot(*data, ax=ax, lang=lang, **options)
     alt, encoded = _encoded(fig, alt, dpi=2 * DPI, simulated=simulated, lang=lang)
@@ -102,10 +98,8 @@ def _interval(ax: Axes, at: float, row: dict, *, colour: str = BLUE, mark: str =
 def forest(
     rows: pd.DataFrame, *, ax: Axes, labels: list, texts: list | None = None, minimum_pp: float | None = None, lang: str
 ) -> str:
-    """An effect per row in pp, from the top down at the y ticks; label left, right the text, else its numbers.
-
-    `rows` has what `_interval` draws, and may have `group` (groups stand apart, each with its own mark) and `colour`.
-    """
+    """An effect per row in pp, from the top down at the y ticks; label left, right the text, else its numbers. `rows`
+    has what `_interval` draws, and may have `group` (groups stand apart, each with its own mark) and `colour`."""
     _ = translator(lang).gettext
     group = rows.get("group", pd.Series("", rows.index))
     marks = group.map(dict(zip(dict.fromkeys(group), "oosD" * len(rows), strict=False)))
@@ -147,11 +141,8 @@ def direct_labels(
 
 
 def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
-    """Answers by wave, stacked to 100 percent: project areas left, comparison areas right.
-
-    `shares` has `group` treated|comparison, `wave`, `answer` (in the item's order, secure to insecure), `share` in
-    percent; a wave that published fewer classes shows fewer. `names` gives the label of each, in that order.
-    """
+    """Answers by wave, stacked to 100 percent: project areas left, comparison areas right. `shares` has `group`,
+    `wave`, `answer` (secure to insecure, as `names` labels them; a wave may publish fewer) and `share` in percent."""
     groups = {group: said("way", lang, name=group) for group in ("treated", "comparison")}
     waves, known = list(dict.fromkeys(shares["wave"])), dict.fromkeys([*names, *shares["answer"]])
     wide = shares.pivot(index=["group", "wave"], columns="answer", values="share")
@@ -178,10 +169,8 @@ def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> s
 
 
 def plot_trends(trends: pd.DataFrame, *, ax: Axes, lang: str) -> str:
-    """Share feeling unsafe by wave: project and comparison areas, and project areas without the projects (90 % band).
-
-    `trends` as from `estimands.trends`, in percent. Dots are what the survey observed, lines what the model makes of it.
-    """
+    """Share feeling unsafe by wave, in percent, as of `estimands.trends`: project and comparison areas, and project
+    areas without the projects (90 % band). Dots are what the survey observed, lines what the model makes of it."""
     _ = translator(lang).gettext
     by = {key: frame.sort_values("year") for key, frame in trends.groupby(["group", "series"])}
     treated, comparison, without = by["treated", "modelled"], by["comparison", "modelled"], by["treated", "without"]
@@ -220,10 +209,8 @@ def course(trends: pd.DataFrame, *, lang: str) -> str:
 def plot_effects(
     effects: pd.DataFrame, prior: pd.DataFrame, *, ax: Axes, names: dict, minimum_pp: float, lang: str
 ) -> str:
-    """Effect per project and overall in pp: dot mean, thick 50 %, thin 90 %; the prior's 90 % as a grey band behind.
-
-    `effects` and `prior` have rows `att` and `att_by_project` on the pp scale; `names` gives the label of each project.
-    """
+    """Effect per project and overall in pp (rows `att`, `att_by_project`): dot mean, thick 50 %, thin 90 %; the prior's
+    90 % as a grey band behind. `names` gives the label of each project."""
     _ = translator(lang).gettext
     kept = "scale == 'pp' & estimand in ['att', 'att_by_project']"
     rows, before = (frame.query(kept).fillna({"project": ""}) for frame in (effects, prior))
@@ -236,10 +223,8 @@ def plot_effects(
 
 
 def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:
-    """Effect in pp by waves since the start, all projects together; thick 50 %, thin 90 %.
-
-    `effects` as of `estimands.effects_table`, or with leads (grey squares) and 90 % only as of `sensitivity.event_study`.
-    """
+    """Effect in pp by waves since the start, all projects together; thick 50 %, thin 90 %. `effects` as of
+    `estimands.effects_table`, or with leads (grey squares) and 90 % only as of `sensitivity.event_study`."""
     _ = translator(lang).gettext
     rows = effects.query("estimand == 'att_by_event_time' & scale == 'pp'") if "estimand" in effects else effects
     rows = rows.astype({"event_time": int}).sort_values("event_time")

@@ -29,10 +29,8 @@ ORDERS = {
 
 def write_index(folder: str | Path, *, lang: str = "en") -> list[Path]:
     """Write index.html over the runs directly in `folder`, by verdict, and a page for each other order; return them.
-
-    Nothing is computed: a row says what the run's status.json and result.json or pooled.json say. A folder without
-    status.json is an unfinished run, unless it has an index of its own. Effects share one axis, in percentage points.
-    """
+    Only what status.json and result.json or pooled.json say; a folder without status.json is an unfinished run, unless
+    it has an index of its own. Effects share one axis, in percentage points."""
     target = resolve(folder)
     runs = sorted(run for run in target.iterdir() if run.is_dir() and not run.name.startswith("."))
     rows = [_row(run) for run in runs if (run / "status.json").is_file() or not (run / "index.html").is_file()]

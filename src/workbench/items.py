@@ -1,7 +1,6 @@
-"""The survey items we know: exact wording, ordered answers, where "unsafe" starts, and the source of all that.
+"""The survey items we know (items.toml): exact wording, ordered answers, where "unsafe" starts, and their source.
 
-The entries stand in items.toml beside this file; to add an item, add one table there. Answers run from secure to
-insecure (for cohesion: from most to least cohesive), whatever order the questionnaire printed them in.
+Answers run from secure to insecure (cohesion: most to least cohesive), whatever order the questionnaire has.
 """
 
 import tomllib

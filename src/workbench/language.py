@@ -1,8 +1,7 @@
 """Fixed sentences, numbers and dates in English, Dutch and French.
 
-English is the language of the source: code and templates mark a sentence with `_("...")` and the other languages are
-read from `languages/LL.po`, the text of notebooks from `languages/notebooks/LL.po`. Nothing is compiled to disk, so a
-corrected sentence works at the next run.
+English is marked in the source with `_("...")`, other languages are read from `languages/LL.po`, the text of notebooks
+from `languages/notebooks/LL.po`. Nothing is compiled to disk: a corrected sentence works at the next run.
 """
 
 import datetime as dt
@@ -48,9 +47,7 @@ def translator(lang: str, folder: Path = FOLDER) -> gettext.NullTranslations:
 
 def prose(source: str, lang: str) -> list[tuple[str, str]]:
     """The paragraphs of a notebook's text, each with its language: `lang`, or English where there is no translation.
-
-    Blank lines part paragraphs; a catalog holds each on one line, so that a text may be wrapped anew.
-    """
+    Blank lines part them; a catalog holds each on one line, so that a text may be wrapped anew."""
     said = translator(lang, NOTEBOOKS).gettext
     keys = [(text, " ".join(text.split())) for text in re.split(r"\n\s*\n", source) if text.strip()]
     return [(text, SOURCE_LANGUAGE) if said(key) == key else (said(key), lang) for text, key in keys]

@@ -28,10 +28,7 @@ ALLOWED["respondents"]["routed"] = {name: ROUTED for name, item in ITEMS.items()
 
 
 def read(folder: Path, *, faults: Faults) -> dict:
-    """Return city.toml as a dict, every key checked; each table that can be read has the `path` of its file.
-
-    Raises SchemaError when it is not TOML at all.
-    """
+    """city.toml as a dict, every key checked, and the `path` of each table that can be read; SchemaError if no TOML."""
     try:
         said = tomllib.loads((folder / "city.toml").read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:

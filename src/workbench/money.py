@@ -12,9 +12,7 @@ PRICE = {"median": 0.5, "lower90": 0.05, "upper90": 0.95}
 
 def fewer_unsafe(panel, idata) -> xr.DataArray:
     """How many fewer residents feel unsafe because of each project, dims (project, sample); below 0 is more.
-
-    `residents` beside it counts those of the project's areas with a wave that counts; all NaN where the city gives none.
-    """
+    `residents` counts those of the project's areas with a wave that counts; all NaN where the city gives none."""
     att = estimands.att_by(panel, idata["posterior"].to_dataset(), "project")
     residents = (panel["population"].sum("stratum") * panel["window"].any("wave")).sum("area")
     residents = residents.where(not panel.attrs["equal_areas"])

@@ -18,10 +18,8 @@ ENDS = ("lower90", "upper90")
 
 
 def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str) -> HTML:
-    """The first page: verdict, 100 residents, what would have happened, project by project, can we rely on this.
-
-    A blocked evaluation shows its reason instead of any effect. All wording of the verdict comes from `verdict`.
-    """
+    """The first page: verdict, 100 residents, what would have happened, project by project, can we rely on this; a
+    blocked evaluation shows its reason instead of any effect."""
     shown = {}
     if result["verdict"] != "blocked":
         picture = partial(figures.image_tag, simulated=result["simulated"], lang=lang)

@@ -1,10 +1,6 @@
 """The panel: labelled counts, exposure and population of one evaluation. The one place that fixes dims and rules.
 
-Rules, also in docs/methods.md. Waves are those that asked the item. A wave's date is the middle of its fieldwork. For
-a project in an area a wave is *before* its announcement, *announced* until full start, *running* from full start,
-*stopped* from its stop. Announced and stopped waves get effects of their own that enter no estimate. Areas that are
-never treated within the waves, and treated areas before the announcement, are the comparison. An area with a project
-that was announced or running in the first wave leaves, and so does one where only projects run that are not evaluated.
+The rules are in docs/methods.md, "From dates to exposure"; waves are those that asked the item.
 """
 
 import re
@@ -24,10 +20,8 @@ CHOICES = ("item", "unsafe_from", "projects", "comparison", "window_months", "mi
 
 def build_panel(city, *, lang="en", **given) -> xr.Dataset:
     """The panel of one item and a choice of projects, dims (area, wave, stratum, answer, category, project, effect).
-
-    `given` are those of `choices`. Shares and weighted answers enter as effective counts. Raises ParameterError, all
-    faults at once, for names the city does not know and for a design without treated or comparison areas.
-    """
+    `given` are those of `choices`. ParameterError, all faults at once, for names the city does not know and for a
+    design without treated or comparison areas."""
     chosen = choices(city, **given) | {"lang": lang}
     counts = _answered(count_answers(city, item=chosen["item"]))
     while True:
@@ -62,9 +56,7 @@ def answers_told(panel, *, lang) -> str:
 
 def answer_shares(panel) -> pd.DataFrame:
     """Observed answers by group and wave in percent: group, wave, year, answer, share, lower90, upper90 (binomial).
-
-    A wave has rows for the answers that it published: classes that it lumps together have one row.
-    """
+    Classes that a wave lumps together have one row."""
     lower, upper, rows = panel["lower"].values, panel["upper"].values, []
     covers = (lower[:, None] <= lower) & (upper[:, None] >= upper)
     for group, keep in (("treated", panel["treated"].values), ("comparison", ~panel["treated"].values)):
@@ -83,11 +75,9 @@ def answer_shares(panel) -> pd.DataFrame:
 def choices(
     city, *, item="", unsafe_from="", projects=(), comparison=(), window_months="6-24", minimum_pp=None
 ) -> dict:
-    """The checked choices of an evaluation, defaults filled in; every fault in one ParameterError.
-
-    `unsafe_from` is the first category that counts as unsafe; `comparison` limits the never-treated areas; both it and
-    `projects` are names or one text with `;` between them. `window_months` count from full start, as does `window`.
-    """
+    """The checked choices of an evaluation, defaults filled in; every fault in one ParameterError. `comparison`, which
+    limits the never-treated areas, and `projects` are names or one text with `;` between; `unsafe_from` is the first
+    category that counts as unsafe. `window_months` and `window` count from full start."""
     projects, comparison, faults = _names(projects), _names(comparison), []
     known = [i for i in city.items if ITEMS[i].construct == "insecurity"]
     rows = city.projects[city.projects["project"].isin(projects)] if projects else city.projects

@@ -1,7 +1,6 @@
 """What a notebook may be told: parameters typed and refused before anything runs.
 
-papermill itself only warns about an unknown parameter or a wrong type and goes on with the default, and it pastes
-names raw into code, so that a crafted name is executed.
+papermill itself only warns about an unknown parameter or a wrong type, and a crafted name is executed.
 """
 
 import ast
@@ -53,11 +52,9 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
 
 
 def notebook_parameters(notebook: str | os.PathLike[str]) -> type[BaseModel]:
-    """Return the typed model of a notebook's parameters, with the defaults of its cell tagged `parameters`.
-
-    A name in PARAMETERS has its type there; any other has the type of its default. Raises ParameterError when the
-    notebook is absent, has no such cell, or sets a parameter to something other than a plain value.
-    """
+    """The typed model of a notebook's parameters, with the defaults of its cell tagged `parameters`; names that
+    PARAMETERS does not have take the type of their default. ParameterError when the notebook is absent, has no such
+    cell, or sets a parameter to something other than a plain value."""
     fields = {}
     for name, default in _defaults(resolve(notebook)).items():
         known = PARAMETERS.get(name, (type(default), f"a {type(default).__name__}"))

@@ -13,11 +13,8 @@ NAME = re.compile(r"[a-z0-9_-]{1,100}")
 
 
 def project_root() -> Path:
-    """Return the folder that holds pyproject.toml and notebooks/.
-
-    The environment variable WORKBENCH_ROOT wins; then the folders above this file (an editable install), then
-    those above the working directory. Raises ParameterError when none fits.
-    """
+    """The folder that holds pyproject.toml and notebooks/: WORKBENCH_ROOT of the environment, else above this file (an
+    editable install), else above the working directory. ParameterError when none fits."""
     if chosen := os.environ.get("WORKBENCH_ROOT"):
         return Path(chosen).resolve()
     starts = (Path(__file__).resolve().parent, Path.cwd())
@@ -33,21 +30,16 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
 
 def relative(path: str | os.PathLike[str]) -> str:
-    """Return how `path` is written in anything we publish: from the project root, with forward slashes.
-
-    A path outside the project keeps only its last part: the folders above it may name a user or a machine.
-    """
+    """`path` as in anything we publish: from the project root, with forward slashes. Of a path outside the project only
+    its last part: the folders above it may name a user or a machine."""
     whole = resolve(path)
     root = project_root()
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else whole.name
 
 
 def redactor(folders: Mapping[str, str]) -> Callable[[str], str]:
-    """Return a function that takes this machine's folders out of a text, tracebacks included.
-
-    `folders` maps absolute paths to what is shown instead; the project, the home folder, the interpreter and the
-    folder for temporary files come on top. A path inside the project loses its beginning.
-    """
+    """A function that takes this machine's folders out of a text, tracebacks included: the project, the home folder,
+    the interpreter, temporary files, and `folders` (absolute path -> what is shown instead)."""
     root, home = str(project_root()), str(Path.home())
     python = (sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix))
     shown = {f"{root}/": "", root: ".", home: "~", tempfile.gettempdir(): "tmp"}
@@ -71,10 +63,8 @@ def outside_cities(path: str | os.PathLike[str], *, raw: str | os.PathLike[str])
 
 
 def validate_name(text: str, what: str) -> str:
-    """Return `text` if it may name a city, project or run, otherwise raise ParameterError.
-
-    Names become folder and file names and enter notebooks, so the alphabet is small: no slash, dot, quote or space.
-    """
+    """Return `text` if it may name a city, project or run, else raise ParameterError: names become folders and enter
+    notebooks, so there is no slash, dot, quote or space."""
     if isinstance(text, str) and NAME.fullmatch(text):
         return text
     shown = repr(text if len(str(text)) <= 60 else f"{str(text)[:60]}...")

@@ -1,8 +1,4 @@
-"""Plans: one row per run, read and checked whole before the first kernel starts.
-
-A plan is a CSV with `id`, `notebook` (file name without .ipynb) and notebook parameters; an empty cell is the default.
-What a run reads is checked here as well, in the shell's own process, for a plan as for a single command.
-"""
+"""Plans: one row per run (`id`, `notebook`, parameters; empty is the default), checked whole before a kernel starts."""
 
 import json
 import os
@@ -25,10 +21,8 @@ READ = ("city", "raw", "prior", "prior_from", "run", "cards", "focus", *CHOICES)
 
 
 def read_inputs(values: Mapping[str, Any]) -> tuple[str | None, City | None, xr.Dataset | None]:
-    """Return what a run with these parameters reads: the hash of its data, and its city and panel if it has these.
-
-    ParameterError or SchemaError where the notebook would stop: no such city or item, no panel, no cards to pool.
-    """
+    """What a run with these parameters reads: the hash of its data, and its city and panel if it has these.
+    ParameterError or SchemaError where the notebook would stop: no such city or item, no panel, no cards to pool."""
     if values.get("cards"):
         from workbench.cards import choose, read_cards
 
@@ -53,11 +47,9 @@ def read_inputs(values: Mapping[str, Any]) -> tuple[str | None, City | None, xr.
 def read_plan(
     file: str | os.PathLike[str], *, out: str | os.PathLike[str], only: Collection[str] = (), keep_going: bool = False
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the runs of a plan, each what `runs.run_notebook` is given and its `id`, and why other ids are refused.
-
-    `only` runs with these ids. Raises ParameterError with every fault of the plan at once, each with its line; with
-    `keep_going` a row with a fault is refused by itself, as long as one is left to run.
-    """
+    """The runs of a plan, each what `runs.run_notebook` is given and its `id`, and why other ids are refused; `only`
+    these ids. ParameterError with every fault at once, each with its line; with `keep_going` a row with a fault is
+    refused by itself, as long as one is left to run."""
     path, faults, runs, refused, seen = resolve(file), Faults(), [], {}, {}
     if not path.is_file():
         there = [found.name for found in path.parent.glob("*.csv")]

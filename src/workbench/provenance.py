@@ -65,10 +65,7 @@ def versions() -> dict[str, str]:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file so that a reader sees the old one or the whole new one, never a part; return its path.
-
-    Folders above it are made.
-    """
+    """Write a file, and folders above it, so that a reader sees the old one or all of the new one; return its path."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
@@ -86,10 +83,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
 
 
 def write_csv(path: str | os.PathLike[str], frame: Any) -> Path:
-    """Write a pandas table atomically as CSV without its index.
-
-    A spreadsheet would run a text that begins like a formula: it gets an apostrophe in front. Numbers stay numbers.
-    """
+    """Write a pandas table atomically as CSV without its index. A text that a spreadsheet would run as a formula gets
+    an apostrophe in front; numbers stay numbers."""
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime"])
     inert = texts.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value)
     return write_text(path, frame.assign(**inert).to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%d"))

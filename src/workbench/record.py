@@ -23,10 +23,8 @@ def load_record() -> pd.DataFrame:
 
 
 def nearest(panel, record, *, effect) -> pd.Series | None:
-    """The plain setting closest to a panel's design, with or without an `effect`; None where there is none.
-
-    Distance is the largest factor between them in treated areas, other areas, respondents and share unsafe before.
-    """
+    """The plain setting closest to a panel's design, with or without an `effect`; None where there is none. Distance is
+    the largest factor between them in treated areas, other areas, respondents and share unsafe before."""
     rows = record[(record["note"].isna()) & ((record["effect_pp"] != 0) == effect)] if len(record) else record
     if rows.empty:
         return None

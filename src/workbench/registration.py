@@ -1,7 +1,6 @@
-"""Written down before outcomes are opened: what will be evaluated, how, and what will be decided on it.
+"""Written down before outcomes are opened: what will be evaluated, how, and what will be decided on it (docs/data.md).
 
-A registration is one sealed JSON file in registrations/, meant to be committed: the seal shows a careless change, the
-history of the repository a deliberate one. Format and fields: docs/data.md.
+One sealed, committed JSON file each: the seal shows a careless change, the history of the repository a deliberate one.
 """
 
 import json
@@ -26,10 +25,8 @@ COLUMNS = ["project", "registered", "sha256", "field", "registered_value", "used
 
 
 def plan(city, values: Mapping, *, project: str, question: str = "", decision: str = "") -> dict:
-    """The sealed registration of one project; `values` are the checked parameters of an evaluation.
-
-    No panel is built, for the project may start after the last wave. ParameterError with every fault at once.
-    """
+    """The sealed registration of one project from the checked parameters of an evaluation; ParameterError with every
+    fault. No panel is built, for the project may start after the last wave."""
     chosen = choices(city, projects=(project,), **{name: values[name] for name in FIELDS if name != "prior"})
     about, item = _about(city, project), ITEMS[chosen["item"]]
     own = city.projects.loc[city.projects["project"] == project, "min_worthwhile_pp"].dropna().tolist()
@@ -83,11 +80,9 @@ def registered(city: str) -> dict[str, dict]:
 
 
 def compare(city, panel, *, prior: str, lang: str) -> pd.DataFrame:
-    """What the evaluation does otherwise than registered: COLUMNS, values as text in `lang`, of lists what differs.
-
-    One row per project and deviation; a project without any, or without registration, has one with an empty `field`.
-    Two fields have no values: `changed` (the seal is broken, so nothing else is read) and `outcomes_known`.
-    """
+    """What the evaluation does otherwise than registered: COLUMNS, values as text in `lang`, of lists what differs. A
+    row per project and deviation, one with an empty `field` where there is none, or no registration. Two fields have no
+    values: `changed` (the seal is broken, so nothing else is read) and `outcomes_known`."""
     found, rows = registered(city.city), []
     told = lambda one: ", ".join(map("{0[0]} {0[1]:g}".format, (one or {"conditions": {}})["conditions"].items()))
     rule = {"minimum_pp": usual_minimum(panel.attrs["baseline_pp"])}

@@ -1,7 +1,6 @@
 """Strict papermill: parameters are checked before a kernel starts, and a folder is published whole or not at all.
 
-papermill leaves a notebook in which every cell says "completed" when the kernel was killed. So a run happens in a
-folder beside its target, and status.json, written last, is the only word on how it ended.
+papermill leaves cells that say "completed" when the kernel was killed: only status.json, written last, tells the end.
 """
 
 import glob
@@ -41,10 +40,9 @@ def run_notebook(
 ) -> dict[str, Any]:
     """Run a notebook, publish what it made in the folder `out`, and return the content of status.json.
 
-    `say` is called with the heading of each section as it begins; `cores` is how many a fit may use (all), `minutes` how
-    long the notebook may take (no limit). A cell error, a dead kernel, too long a run or a report that cannot be made
-    gives state "failed" with the reason in words; ParameterError is raised before anything is written, also where
-    another run is writing this folder, and OSError where the disk takes no more.
+    `say` gets each section's heading as it begins; `cores` (all) is for a fit, `minutes` (no limit) for the notebook. A
+    cell error, a dead kernel, too long a run or a report that cannot be made is state "failed", the reason in words.
+    Before anything is written: ParameterError, also where another run is writing `out`; OSError where the disk is full.
     """
     source, target = resolve(notebook), resolve(out)
     values, places, status = _identity(source, parameters, out=out, data_hash=data_hash)

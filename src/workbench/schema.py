@@ -1,9 +1,6 @@
 """The contract of the canonical tables (contract.toml): which columns, which values, and how a fault is told.
 
-A table arrives as a Sheet of text with the line numbers of its file as index. Every column is converted by itself,
-vectorised, and every value that breaks the contract is collected in Faults; nothing is coerced in silence and
-nothing stops at the first fault. A validation library would add only the checks, not the conversion and not the
-words that a city needs, and costs half a second to import.
+Nothing is coerced in silence, no check stops at the first fault; libraries bring neither the conversion nor the words.
 """
 
 import re
@@ -123,11 +120,8 @@ def shown(values) -> str:
 
 
 def convert(sheet: Sheet) -> pd.DataFrame:
-    """Return the table with typed canonical columns in the contract's order, faulty values as missing.
-
-    Optional columns that the file lacks are absent, except that a table always has its required ones: their
-    absence is a fault, and later checks need not ask again.
-    """
+    """The table with typed columns in the contract's order, faulty values missing. Of columns that the file lacks only
+    the required ones are there: their absence is a fault, and later checks need not ask again."""
     frame, done, columns = sheet.frame, {}, TABLES[sheet.table]
     for name, column in columns.items():
         if name in frame:

@@ -37,11 +37,8 @@ NOTE = "Simulated: no real people, places or projects. The true effect is in tru
 
 
 def simulate_city(out, **options) -> Path:
-    """Write a city folder with truth.json and return it; `options` are those of `draw_city`.
-
-    truth.json: att_pp and by_project in percentage points (negative is safer), latent on the logit scale, and the
-    parameters of the call. Raises ParameterError as `draw_city` does, and for a folder no program made.
-    """
+    """Write a city folder with truth.json, return it; `options` and errors as `draw_city`. truth.json has att_pp and
+    by_project in percentage points (negative is safer), latent on the logit scale, and the parameters of the call."""
     out = Path(out)
     city, truth = draw_city(**options, city=out.name, name=out.name.capitalize())
     # Whole numbers are written without a point.
@@ -84,11 +81,9 @@ def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **opti
 
 
 def draw_world(options, seed) -> xr.Dataset:
-    """What is true before anyone is asked, from the options of `draw_city`.
-
-    `latent` without projects, `effect` (area, wave); `delta` (project); `running`, `window` (project, area, wave);
-    `population` (area); `composition` (area, stratum).
-    """
+    """What is true before anyone is asked, by the options of `draw_city`: `latent` without projects and `effect` (area,
+    wave), `delta` (project), `running` and `window` (project, area, wave), `population` (area), `composition` (area,
+    stratum)."""
     rng = np.random.default_rng(seed)
     areas, waves, projects = options["areas"], options["waves"], options["projects"]
     groups = np.array_split(rng.permutation(areas)[: options["treated"]], projects)
@@ -144,11 +139,9 @@ def expected_share(latent, composition) -> np.ndarray:
 
 
 def true_att(latent, effect, *, window, population, composition) -> float:
-    """The estimand's truth in percentage points: what `effect` changes for residents of areas with a window wave.
-
-    `latent` (without projects, shocks kept), `effect` and `window` have dims (area, wave), `composition` (area,
-    stratum) sums to 1. An area's window waves count equally, areas by residents: as `estimands.att`.
-    """
+    """The estimand's truth in percentage points: what `effect` changes for residents of areas with a window wave,
+    weighted as in `estimands.att`. `latent` (without projects, shocks kept), `effect`, `window` (area, wave);
+    `composition` (area, stratum) sums to 1."""
     change = expected_share(latent + effect, composition) - expected_share(latent, composition)
     inside = window.any(1)
     by_area = np.where(window, change, 0.0)[inside].sum(1) / window[inside].sum(1)

@@ -1,7 +1,6 @@
 """The fixed vocabulary: which verdict holds, how strong the design is, and the one wording of the headline.
 
-Every statement about the size or the chance of an effect on page 1 is made here, so that two of them cannot
-disagree; template/findings.j2 has the words. Rule and order: docs/methods.md, "Verdict".
+All that page 1 says of size or chance of an effect is made here, so that no two disagree (docs/methods.md, "Verdict").
 """
 
 import math
@@ -18,12 +17,9 @@ STATUSES = (N_("pass"), N_("warn"), N_("fail"), N_("not possible"))
 
 
 def decide(att: dict, *, minimum_pp: float, blocked: bool) -> str:
-    """The first verdict that holds for the posterior summary `att` (probabilities 0-1, sd in pp).
-
-    Reads `p_fall`, `p_fall_minimum`, `p_rise`, `p_rise_minimum`, `sd`, and for *no worthwhile change* the chance
-    of an effect within the minimum under both priors and the prior sd of the same effect. A missing one of the
-    latter means that this verdict cannot be given, not that it holds. ValueError unless `minimum_pp` > 0.
-    """
+    """The first verdict that holds for the posterior summary `att` (probabilities 0-1, sd in pp); ValueError for no
+    minimum > 0. Where a chance under both priors or the prior's sd is missing, *no worthwhile change* cannot be
+    given."""
     if not minimum_pp > 0:
         raise ValueError(f"minimum_pp must be above zero, not {minimum_pp}")
     known = lambda key: float(np.nan_to_num(att.get(key) or 0.0))
@@ -41,8 +37,7 @@ def decide(att: dict, *, minimum_pp: float, blocked: bool) -> str:
 
 
 def grade(design_level: int, checks: pd.DataFrame) -> int:
-    """Evidence grade 1-5: the Maryland level of the design, less one step if any check is not possible
-    (however many), and 1 if any check fails."""
+    """Evidence grade 1-5: the Maryland level of the design, one less if any check is not possible, 1 if any fails."""
     status = set(checks["status"])
     return 1 if "fail" in status else max(int(design_level) - ("not possible" in status), 1)
 
@@ -53,10 +48,8 @@ def label(word: str, *, lang: str) -> str:
 
 
 def headline_count(att: dict, *, minimum_pp: float) -> float:
-    """Residents in 100 for the headline: a whole number, or one decimal where rounding would say something else.
-
-    A whole number may not turn an effect into none, leave its interval, or cross the smallest worthwhile effect.
-    """
+    """Residents in 100 for the headline: a whole number, or one decimal where rounding would turn an effect into none,
+    leave its interval, or cross the smallest worthwhile effect."""
     size, whole = abs(att["mean"]), math.floor(abs(att["mean"]) + 0.5)
     inside = att["lower90"] <= math.copysign(whole, att["mean"]) <= att["upper90"]
     misleading = abs(whole - size) > 0.25 * size or (whole >= minimum_pp) != (size >= minimum_pp) or not inside
@@ -64,11 +57,8 @@ def headline_count(att: dict, *, minimum_pp: float) -> float:
 
 
 def residents_told(result: dict) -> float:
-    """Residents in 100 that headline and picture name for a fall or a rise; 0 where only its direction can be told.
-
-    A skewed posterior can put its mean on the other side of zero, outside its interval, or on the other side of the
-    smallest worthwhile effect than what is said about that: then no number is told.
-    """
+    """Residents in 100 that headline and picture name; 0 where only the direction can be told: a skewed posterior's
+    mean may lie outside its interval, or across zero or the smallest worthwhile effect from what is said."""
     att, minimum, falls = result["att_pp"], result["minimum_pp"], result["verdict"] in FALLS
     if result["verdict"] not in (*FALLS, *RISES) or (att["mean"] < 0) != falls:
         return 0.0

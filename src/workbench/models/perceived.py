@@ -58,9 +58,7 @@ def build_model(panel, *, prior="sceptical", mean=None, theta=None, rho=None, wh
 
 def log_likelihood(threshold, eta, given):
     """Log-probability of the counts, summed; `eta` per cell, `threshold` increasing. Multinomial constants left out.
-
-    exp(threshold - eta) is an outer product, so that a cell costs one logarithm per threshold and no exponential.
-    """
+    exp(threshold - eta) is an outer product: one logarithm per cell and threshold, no exponential."""
     up, both = given["up"], given["up"] + given["lo"]
     linear = pt.dot(up.sum(0), threshold) - pt.dot(up.sum(1), eta)
     softplus = pt.log1p(pt.exp(-eta)[:, None] * pt.exp(threshold)[None, :])
@@ -166,11 +164,9 @@ def model_data(panel, *, keep_empty=False) -> dict:
 
 
 def working_response(panel, *, steps=25):
-    """Estimate and information of the latent index per area-wave (area, wave), thresholds and strata aside.
-
-    Thresholds come from the pooled answers, zero at the unsafe cut; each area-wave is then an ordinal regression, by
-    Fisher scoring under a N(0, 1) prior that keeps 0 % and 100 % finite. Information is 0 where nobody was asked.
-    """
+    """Estimate and information of the latent index per area-wave (area, wave), thresholds and strata aside. Thresholds
+    come from the pooled answers, zero at the unsafe cut; each area-wave is an ordinal regression by Fisher scoring
+    under a N(0, 1) prior that keeps 0 % and 100 % finite. Information is 0 where nobody was asked."""
     counts = panel["counts"].sum("stratum").transpose("area", "wave", "answer").values
     lower, upper, cuts = panel["lower"].values, panel["upper"].values, np.arange(panel.sizes["category"] - 1)
     given = panel["counts"].sum(("area", "wave", "stratum")).values

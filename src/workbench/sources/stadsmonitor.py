@@ -1,10 +1,8 @@
 """The Flemish Gemeente-Stadsmonitor as published: the panel xlsx (2011-2017) and the long csv of 2023.
 
-Layout of the xlsx: Gemeente, Indicator, Item, an unnamed year column (an Excel date, or a plain year), an empty
-column, three percentages; a blank percentage means 0; then footer lines from "Selectiestatus:" on. The csv has one
-row per municipality and indicator and gives only the percentage that answered often or always, in whole percents.
-Areas are municipalities under their published names. What the publisher does not say is assumed in stadsmonitor.toml
-and ends up in the city's notices: read them before you believe a small change.
+xlsx: Gemeente, Indicator, Item, an unnamed year (an Excel date, or plain), an empty column, three percentages (blank is
+0), then a footer from "Selectiestatus:" on. csv: the whole percentage of a municipality that answered often or always.
+What the publisher does not say is assumed in stadsmonitor.toml and told in the city's notices.
 """
 
 import os
@@ -27,11 +25,8 @@ COLUMNS = ["area", "wave", "item", "category", "share"]
 
 
 def import_files(files: Sequence[os.PathLike[str] | str], *, out: Path, projects: Path | None = None) -> Path:
-    """Write the published files as a city folder `out`, its name being the folder's, and return it.
-
-    Takes any number of the publisher's xlsx files and its long csv. `projects` is copied in as projects.csv once the
-    whole city passes. Raises SchemaError with every fault, and then nothing is written.
-    """
+    """Write the publisher's files, any number of xlsx and its long csv, as the city folder `out`, with `projects` as
+    its projects.csv, and return it. SchemaError with every fault, and then nothing is written."""
     faults, out = Faults(), Path(out)
     shares = pd.concat([_read(Path(file), faults=faults) for file in files], ignore_index=True)
     doubled, named = shares[shares.duplicated(COLUMNS[:4])], ", ".join(Path(file).name for file in files)
