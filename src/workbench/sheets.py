@@ -11,16 +11,21 @@ from workbench.errors import SchemaError, nearest
 from workbench.items import ITEMS
 from workbench.schema import TABLES, Faults, Sheet, lines_of, shown
 
+MOST_COLUMNS = 5000  # what reads tables takes minutes for millions
+
 
 def read_sheet(file: Path, table: str, entry: Mapping, *, faults: Faults) -> Sheet | None:
     """Read one file as text with its line numbers; None when nothing can be made of it (a fault then says why)."""
     try:
         text = _decode(file, entry.get("encoding", ""), notices=faults.notices)
         # Else the separator is the one that the line of headings uses most.
-        separator = entry.get("separator") or max(",;\t", key=text.split("\n", 1)[0].count)
+        first = io.StringIO(text, newline=None).readline()
+        separator = entry.get("separator") or max(",;\t", key=first.count)
         if "separator" not in entry and separator != ",":
             between = "tab" if separator == "\t" else repr(separator)
             faults.notices.append(f"{file.name}: read with {between} between the columns")
+        if first.count(separator) >= MOST_COLUMNS:
+            raise SchemaError(f", line 1: {first.count(separator) + 1:,} columns; allowed: fewer than {MOST_COLUMNS:,}")
         raw = _cells(text, separator)
     except SchemaError as fault:
         faults.say(f"{file.name}{fault}")
