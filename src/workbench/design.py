@@ -1,7 +1,4 @@
-"""Checks of what a city supplied, before any model: answers where they are needed, breaks of the survey, the design.
-
-Each check returns a status and one sentence in the reader's language; see `workbench.checks`.
-"""
+"""Checks of what a city supplied, before any model: answers where they are needed, breaks of the survey, the design."""
 
 import numpy as np
 from scipy.special import expit
@@ -18,10 +15,8 @@ UNLIKE = 1.0  # points by which respondents must differ from residents to be men
 
 
 def data_contract(city, panel, *, lang) -> tuple[str, str]:
-    """Whether treated areas were asked before and in the window: fails when none was, warns about the others.
-
-    Warns too about what `build_panel` had to leave out; notices on the files alone are only counted.
-    """
+    """Whether treated areas were asked before and in the window: fails when none was, warns about the others and about
+    what `build_panel` had to leave out; notices on the files alone are only counted."""
     data = linear.summaries(panel)
     complete = data["free"].any(1) & data["window"].any(1)
     lacking = panel["area_name"].values[panel["treated"].values & ~complete].tolist()
@@ -50,10 +45,8 @@ def wave_break(city, panel, *, lang) -> tuple[str, str]:
 
 
 def breaks(city, panel) -> dict[str, np.ndarray]:
-    """First wave of the panel after each break -> the areas it touched (bool by area); breaks of no area left out.
-
-    A break is declared (`known_break`, `break_areas`) or seen as a change of mode or questionnaire since the wave before.
-    """
+    """First wave of the panel after each break -> the areas it touched (bool by area); breaks of no area left out. A
+    break is declared (`known_break`, `break_areas`), or a change of mode or questionnaire since the wave before."""
     table, areas, found = city.waves, panel["area"].values, {}
     said = table[["mode", "questionnaire_version"]].apply(lambda text: text.str.casefold())
     changed = (said.ne(said.shift()) & said.ne("") & said.shift().ne("")).any(axis=1)
@@ -68,11 +61,8 @@ def breaks(city, panel) -> dict[str, np.ndarray]:
 
 
 def design_level(city, panel) -> int:
-    """Maryland scale: 5 chance decided, 4 several areas each side asked twice before, 3 before-after with comparison, else 2.
-
-    Source: Farrington, Gottfredson, Sherman and Welsh (2002), The Maryland Scientific Methods Scale; the numbers of
-    areas and waves that make a 4 are ours.
-    """
+    """Maryland scale (Farrington, Gottfredson, Sherman and Welsh 2002): 5 chance decided, 4 several areas each side
+    asked twice before (how many is ours), 3 before-after with comparison, else 2."""
     data = linear.summaries(panel)
     asked, usable = data["free"].sum(1), data["treated"] & data["window"].any(1)
     comparison = (~data["treated"] & (asked >= 2)).sum()

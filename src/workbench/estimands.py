@@ -22,20 +22,14 @@ COLUMNS = [
 
 
 def att(panel, draws) -> xr.DataArray:
-    """Effect on residents of treated areas in the window, in pp, dims (chain, draw).
-
-    `draws` is a Dataset with `latent` and `delta` (and `strata`): the posterior, or anything of its form. Areas are
-    weighted by residents, an area's window waves equally.
-    """
+    """Effect on residents of treated areas in the window, in pp, dims (chain, draw), by residents and an area's window
+    waves equally. `draws` is a Dataset of the form of the posterior: `latent` and `delta` (and `strata`)."""
     return _mean_change(panel, draws, panel["window"].any("project"), _removed(panel, draws))
 
 
 def att_by(panel, draws, by) -> xr.DataArray:
-    """The same by "project", "area", "event_time" or "category"; dims (chain, draw, by).
-
-    By project only that project's own terms are removed; by event time every running wave counts, in or out of the
-    window; by category it is the change in the share of residents who give that answer.
-    """
+    """The same by "project" (only its own terms removed), "area", "event_time" (every running wave, in or out of the
+    window) or "category" (the change in the share who give that answer); dims (chain, draw, by)."""
     window, removed = panel["window"].any("project"), _removed(panel, draws)
     if by == "project":
         inside = {p: panel["window"].sel(project=p) for p in panel["project"].values}
@@ -110,10 +104,8 @@ def prior_draws(panel, idata) -> xr.Dataset:
 
 
 def trends(panel, idata) -> pd.DataFrame:
-    """Percent unsafe by group and wave: `series` observed, modelled, and for treated areas without the projects.
-
-    Areas weigh by residents; only area-waves with answers count. Observed has a mean, the others intervals too.
-    """
+    """Percent unsafe by group and wave: `series` observed, modelled, and for treated areas without the projects. Areas
+    weigh by residents; only area-waves with answers count. Observed has a mean, the others intervals too."""
     draws = idata["posterior"].to_dataset()
     removed, rows = _removed(panel, draws), []
     groups = {"treated": panel["treated"], "comparison": ~panel["treated"]}
@@ -152,11 +144,9 @@ def project_minimum(panel) -> np.ndarray:
 
 
 def needed(panel, summary, *, lang) -> str:
-    """What would settle an open question: the number of treated areas at which a change of the minimum size shows.
-
-    The data's own spread is the posterior's with the prior's taken out, 1/sd^2 = 1/posterior - 1/prior, and shrinks
-    with the root of the number of treated areas. P(fall) reaches 95 % when the minimum is 1.645 of it.
-    """
+    """What would settle an open question: at how many treated areas P(fall) reaches 95 % for a change of the minimum
+    size. That is when the minimum is 1.645 of the data's own spread, 1/sd^2 = 1/posterior - 1/prior, which shrinks with
+    the root of the number of treated areas."""
     information = 1 / summary["sd"] ** 2 - 1 / summary["prior_sd"] ** 2
     treated, minimum = int(panel["treated"].sum()), panel.attrs["minimum_pp"]
     target = (1.645 / minimum) ** 2

@@ -25,13 +25,11 @@ FORMS = {
 
 
 def effects(counts, *, form) -> np.ndarray:
-    """Effect on the share of each answer in pp, by one of `FORMS`; `counts` are (group, period, answer).
-
-    Comparison and treated, before and after, secure to insecure. The shares of treated after are the form's own, as
-    in the published estimates; with scales and three answers they are the observed ones. NaN where a cell is empty,
-    the likelihood has no maximum, or scales are asked of fewer than three answers. A count of zero adds half an answer
-    everywhere, for else a maximum may not exist.
-    """
+    """Effect on the share of each answer in pp, by one of `FORMS`; `counts` are (group, period, answer): comparison and
+    treated, before and after, secure to insecure. Shares of treated after are the form's own, as in the published
+    estimates; with scales and three answers the observed ones. NaN where a cell is empty, the likelihood has no
+    maximum, or scales are asked of fewer than three answers. A zero adds half an answer everywhere, for a maximum to
+    exist."""
     link, scaled = FORMS[form]
     cells = np.asarray(counts, float).reshape(4, -1)
     cuts = cells.shape[1] - 1
@@ -74,11 +72,8 @@ def _fit(cells, *, link, scaled):
 
 
 def summaries(panel) -> tuple[dict[str, np.ndarray], int]:
-    """`linear.summaries` with `classes` (area, wave, class), and the first class that counts as unsafe.
-
-    Classes are the answers that every wave in use tells apart; area-waves that do not tell the unsafe share are none
-    of `free` and `window`.
-    """
+    """`linear.summaries` with `classes` (area, wave, class: answers that every wave in use tells apart), and the first
+    class that counts as unsafe. Area-waves that do not tell the unsafe share are none of `free` and `window`."""
     data = linear.summaries(panel)
     known = np.isfinite(data["percent"])
     data |= {"free": data["free"] & known, "window": data["window"] & known}
@@ -93,11 +88,9 @@ def summaries(panel) -> tuple[dict[str, np.ndarray], int]:
 
 def by_form(data, *, unsafe) -> dict[str, float]:
     """Effect on the share unsafe in pp by form, for the forms that these classes allow; NaN where no cohort allows one.
-
     Areas with the same last wave before and first wave of the window are one cohort, held against areas without a
-    project in the same waves; an area's waves weigh alike, treated areas by residents, others by answers, and cohorts
-    by residents. Mixing areas and waves into one cell is sound as long as their mix is the same before and after.
-    """
+    project in the same waves (sound while their mix is the same before and after). An area's waves weigh alike, treated
+    areas by residents, others by answers, cohorts by residents."""
     free, window, classes, residents = data["free"], data["window"], data["classes"], data["residents"]
     wanted = [form for form in FORMS if classes.shape[2] > 2 or not FORMS[form][1]]
     share = classes / np.maximum(classes.sum(2, keepdims=True), 1e-9)

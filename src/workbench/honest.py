@@ -25,12 +25,10 @@ COLUMNS = ["kind", "bound", "lower", "upper"]
 
 
 def event_study(panel, *, sd_shock, rho) -> dict | None:
-    """Coefficients (logit) by event time: `beta`, `covariance`, `pre` and `weights` as this module reads them.
-
-    The reference is the last wave with answers before the announcement. Areas that start alike are a cohort; cohorts
-    are averaged by residents, after the start so that the weighted beta is the effect over the window. Announced,
-    stopped and unknown waves have coefficient, variance and weight 0. None where the effect is unknown.
-    """
+    """Coefficients (logit) by event time: `beta`, `covariance`, `pre` and `weights` as this module reads them, or None
+    where the effect is unknown. The reference is the last wave with answers before the announcement. Areas that start
+    alike are a cohort; cohorts are averaged by residents, after the start so that the weighted beta is the effect over
+    the window. Announced, stopped and unknown waves have coefficient, variance and weight 0."""
     data = linear.summaries(panel)
     state = data["begun"] + 1 * panel["exposure"].any("project").values  # 1 announced, 2 running
     seen, columns, about = np.isfinite(data["latent"]), [], []
@@ -80,9 +78,7 @@ def breakdown(beta, covariance, *, pre, weights, level=0.9) -> float:
 
 def smoothness(beta, covariance, *, pre, weights, bounds, level=0.9) -> pd.DataFrame:
     """Robust interval for each M in `bounds` (second differences, on the scale of beta); M = 0 carries a line on.
-
-    Second differences before the start are drawn from their Gaussian cut to [-M, M]. Needs `pre` >= 1.
-    """
+    Second differences before the start are drawn from their Gaussian cut to [-M, M]. Needs `pre` >= 1."""
     ahead = np.arange(1, len(weights) + 1)
     first = np.diff(np.vstack([np.eye(pre), np.zeros(pre)]), axis=0)
     # Basis: second differences before, then the effect once the last slope is carried on.

@@ -1,7 +1,6 @@
-"""From a model to draws: NUTS on the model's own log-density, compiled once and fed any data of its shape.
+"""From a model to draws: PyMC defines it, JAX compiles its log-density once for any data of its shape, nutpie samples.
 
-PyMC defines the model, JAX compiles its log-density, nutpie samples. Compiling is the small city's cost: this way it
-takes 2 to 3 s, where nutpie's own numba compilation of this model takes minutes (docs/performance.md).
+Compiling is the small city's cost: 2 to 3 s this way, minutes by nutpie's own numba compilation (docs/performance.md).
 """
 
 import os
@@ -55,13 +54,10 @@ def jax_function(model, outputs):
 
 
 def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=False, cores=None):
-    """A function (seed, **data) -> xr.DataTree of draws.
-
-    `data` replaces pm.Data of the model by arrays of the same shape: another city, half the answers, another prior.
-    It compiles at each call, in about 2 s, because a call of the density with its data built in costs less; `many`
-    compiles once, for many fits. `cores=1` runs one chain after the other, where processes share the cores.
-    The tree has `posterior` (all parameters and deterministics) and `sample_stats`; attrs tell settings and seconds.
-    """
+    """A function (seed, **data) -> xr.DataTree of draws: `posterior` (all parameters and deterministics) and
+    `sample_stats`; attrs tell settings and seconds. `data` replaces pm.Data of the model by arrays of the same shape.
+    It compiles at each call, in 2 s, because the density with its data built in costs less per call; `many` compiles
+    once, for many fits. `cores=1` runs one chain after the other, where processes share the cores."""
     logp = jax_function(model, [model.logp()])
     kept = [v for v in model.unobserved_value_vars if not v.name.endswith("__")]
     outputs = jax_function(model, kept)
@@ -92,10 +88,8 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
 
 
 def small_sampler(model):
-    """`build(draws=, tune=, chains=, target_accept=)` -> (seed, **data) -> draws, for a model of a few dozen parameters.
-
-    numba compiles it whole, once, in 15 s; then a fit takes a second, where `sampler` spends its time in calls to Python.
-    """
+    """`build(draws=, tune=, chains=, target_accept=)` -> (seed, **data) -> draws, for a model of a few dozen
+    parameters: numba compiles it once, in 15 s, and a fit takes a second, where `sampler` spends its time in calls."""
     began, name = time.perf_counter(), f"NUTS, nutpie {nutpie.__version__}, numba"
     compiled = nutpie.compile_pymc_model(model, backend="numba")
     about = {"sampler": name, "seconds_compile": time.perf_counter() - began}
@@ -137,13 +131,11 @@ def _draws(model, compiled, named, settings, *, seed, cores=None, **about) -> xr
 
 
 def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core", many=False, reruns=2) -> xr.DataTree:
-    """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs.
-
-    A fit whose diagnostics fail is repeated (`settle`), at most `reruns` times. What the design leaves open (assumed number
-    of answers, few waves, the other prior, a prior from other cities) is fitted too and kept as attrs and `other_prior`;
-    with `checks="full"` the effect under every prior. `many` feeds the panel's data to a model that was built with
-    `keep_empty` for another panel of the same shape, and compiles once for all of them.
-    """
+    """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs;
+    repeated (`settle`) at most `reruns` times. What the design leaves open (assumed number of answers, few waves, the
+    other prior, a prior from other cities) is fitted too and kept as attrs and `other_prior`; `checks="full"`: the
+    effect by every prior. `many` compiles once and feeds the data to a model built with `keep_empty` for a panel of the
+    same shape."""
     load = time.time() - psutil.Process().create_time()
     data = {k: np.asarray(v) for k, v in model_data(panel, keep_empty=True).items()} if many else {}
     build = partial(_kept if many else sampler, model)
@@ -165,11 +157,9 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
 
 
 def settle(build, seed, *, draws=1000, tune=300, chains=4, accept=(0.75, 0.9, 0.97), add=lambda x: x, **data):
-    """Draws with their diagnostics as attrs; where these fail, again with twice the draws and the next `accept`.
-
-    `build(draws=, tune=, chains=, target_accept=)` gives a sampler; `add` puts what is to be diagnosed too into the
-    posterior. attrs `reruns` counts the repeats; seconds are those of all attempts.
-    """
+    """Draws with their diagnostics as attrs; where these fail, again with twice the draws and the next `accept` (attrs
+    `reruns`; seconds are those of all). `build(draws=, tune=, chains=, target_accept=)` gives a sampler; `add` puts
+    what is to be diagnosed too into the posterior."""
     spent = dict.fromkeys(("seconds_compile", "seconds_sample"), 0.0)
     for rerun, target in enumerate(accept):
         more = 2 if rerun else 1
@@ -191,10 +181,8 @@ def _kept(model, **settings):
 
 
 def diagnostics(idata) -> dict:
-    """Worst rank R-hat, bulk and tail ESS over all sampled parameters and the ATT, and the number of divergences.
-
-    What `fit` found is read from its attrs, not computed again.
-    """
+    """Worst rank R-hat, bulk and tail ESS over all sampled parameters and the ATT, and the number of divergences; what
+    `fit` found is read from its attrs."""
     if "rhat_max" in idata.attrs:
         return {name: idata.attrs[name] for name in DIAGNOSTICS}
     # Thresholds hold a fixed zero, which has no R-hat; the gaps between them are what is sampled.

@@ -2,9 +2,8 @@
 
     y[area, wave] = area + wave + error,   error ~ N(0, 1 / information + AR(1) shock)   (cells without a project)
 
-Fitted by generalised least squares on the cells without a project, the two-way fit says what treated cells would have
-been: the imputation estimator of Borusyak, Jaravel and Spiess (2024, Review of Economic Studies 91), which staggered
-starts do not bias. Arrays are (area, wave); an area that is not used has a precision of zero.
+Its generalised least squares say what treated cells would have been: the imputation of Borusyak, Jaravel and Spiess
+(2024, Review of Economic Studies 91). Arrays are (area, wave); an area that is not used has a precision of zero.
 """
 
 import numpy as np
@@ -16,12 +15,10 @@ from workbench.models.perceived import working_response
 
 
 def summaries(panel) -> dict[str, np.ndarray]:
-    """What the regressions read, by name; (area, wave) unless said otherwise.
-
-    `latent` (logit, NaN without answers), `percent` unsafe (NaN where answers straddle the cut), `information`, `answers`,
-    `begun` (announced or later), `free` (answers, and no project yet), `window`, `treated` (area; where all are, all but
-    those that start last), `residents` (area), `year` (wave).
-    """
+    """What the regressions read, by name; (area, wave) unless said otherwise: `latent` (logit, NaN without answers),
+    `percent` unsafe (NaN where answers straddle the cut), `information`, `answers`, `begun` (announced or later),
+    `free` (answers, and no project yet), `window`, `treated` (area; where all are, all but those that start last),
+    `residents` (area), `year` (wave)."""
     latent, information = working_response(panel)
     answers = panel["counts"].sum(("stratum", "answer")).values
     seen, begun = answers > 0, panel["design"].sum("effect").values > 0
@@ -67,10 +64,8 @@ def weights(where, residents) -> np.ndarray:
 
 
 def imputed(y, inverse, *, window, residents, errors=None) -> tuple[float, float]:
-    """Mean of observed minus counterfactual over `window` by `weights`, and its error where `errors` are told; NaN if none.
-
-    The counterfactual is area + wave as the used cells have it; window cells for which they cannot say are left out.
-    """
+    """Mean of observed minus counterfactual (area + wave as used cells have it) over `window`, areas by `residents`,
+    and its error where `errors` are told; NaN if none. Window cells for which used cells cannot say are left out."""
     part, within = _swept(inverse)
     pooled = within.sum(0)
     solved = np.linalg.pinv(pooled, hermitian=True, rcond=1e-10)
@@ -118,10 +113,8 @@ def both_scales(data, *, sd_shock, rho) -> tuple[float, float]:
 
 
 def sd_by_areas(data, figure, *, most=24):
-    """Standard deviation of `figure(data)` (a number or an array), leaving out one area, or one of `most` sets, at a time.
-
-    A lone treated area cannot be left out: then comparison areas in turn play the treated one, about zero.
-    """
+    """Standard deviation of `figure(data)` (a number or array) leaving out one area, or one of `most` sets, at a time.
+    A lone treated area cannot be left out: then comparison areas in turn play the treated one, about zero."""
     acting = data["window"].any(1)
     order, number = np.argsort(~acting, kind="stable"), len(acting)
     if lone := acting.sum() == 1:
@@ -145,11 +138,8 @@ def placebo(data, area) -> dict[str, np.ndarray]:
 
 
 def pre_trend(data, *, sd_shock, rho) -> dict[str, float] | None:
-    """Slope of treated areas against the others before any project, logit a year: slope, se, p (two-sided).
-
-    Errors are at least those of sampling and shocks, more when the residuals say so. None where fewer than two waves
-    before, or no comparison in them, leave the slope unknown.
-    """
+    """Slope of treated areas against the others before any project, logit a year: slope, se (at least that of sampling
+    and shocks, more when residuals say so), p (two-sided). None where waves or comparison before leave it unknown."""
     treated, free = data["treated"], data["free"]
     used = free & (free & treated[:, None]).any(0)[None, :]
     _errors, inverse = covariance(data, used, sd_shock=sd_shock, rho=rho)
@@ -172,11 +162,9 @@ def years_ahead(data) -> float:
 
 
 def regress(y, inverse, columns):
-    """Generalised least squares of y on area, wave and `columns` (area, wave, column), area effects swept out.
-
-    Covariance and estimate of the columns, which of them the used cells can tell apart from the rest, the weighted
-    square that is left per degree of freedom (0 without any), and their number.
-    """
+    """Generalised least squares of y on area, wave and `columns` (area, wave, column), area effects swept out:
+    covariance and estimate of the columns, which of them the used cells can tell apart from the rest, the weighted
+    square left per degree of freedom (0 without any), and their number."""
     part, within = _swept(inverse)
     y = np.where(inverse.any(2), np.nan_to_num(y), 0.0)
     waves = y.shape[1]

@@ -1,7 +1,4 @@
-"""Checks of `--checks full` that write the comparison otherwise: other forms, another scale and program, other priors.
-
-Each returns a status and one sentence in the reader's language (see `workbench.checks`), and can warn but never fail.
-"""
+"""Checks of `--checks full` that write the comparison otherwise and can only warn: other forms, scales and priors."""
 
 import warnings
 
@@ -19,10 +16,8 @@ SENSITIVE = 0.05  # power-scaling sensitivity that Kallioinen et al. (2024) call
 
 
 def parted(panel, data, *, gap, difference) -> tuple[str, bool]:
-    """Status of two figures `gap` apart (pp), and whether chance explains it: warns beyond the minimum and 2 sd.
-
-    The sd is that of `difference(data)`, one area left out at a time: roughly sampling and areas' own ups and downs.
-    """
+    """Status of two figures `gap` apart (pp), and whether chance explains it: warns beyond the minimum and 2 sd of
+    `difference`, one area left out at a time: roughly sampling and areas' own ups and downs."""
     if np.isnan(gap):
         return "not possible", False
     large = abs(gap) > panel.attrs["minimum_pp"]
@@ -43,9 +38,7 @@ def form_panel(panel, *, lang) -> tuple[str, str]:
 
 def scale_panel(panel, idata, *, lang) -> tuple[str, str] | None:
     """The effect without a prior on the model's scale, on percentages and by an independent program; None without it.
-
-    Warns when the first and the last part by more than the minimum and 2 sd of their difference.
-    """
+    Warns when the first and the last part by more than the minimum and 2 sd of their difference."""
     if "att_flat" not in idata.attrs:
         return None
     shocks, data = linear.shocks(idata), forms.summaries(panel)[0]
@@ -60,11 +53,9 @@ def scale_panel(panel, idata, *, lang) -> tuple[str, str] | None:
 
 def callaway_santanna(data, *, repeated) -> float:
     """The effect in pp by `diff_diff.CallawaySantAnna` (2021), not-yet treated areas among the comparison; NaN if none.
-
-    `data` as of `forms.summaries`. `repeated` takes each answer as a person asked once (rows unsafe 0 or 1, weighted), else
-    area shares as a panel. An area weighs by its mean number of answers in every wave; effects by start and wave are averaged
-    over our window by residents. Unlike ours it compares with the last wave before only, without shocks or strata.
-    """
+    `data` as of `forms.summaries`; `repeated` takes each answer as a person asked once, else area shares as a panel. An
+    area weighs by its mean answers in every wave; effects by start and wave are averaged over our window by residents.
+    Unlike ours it compares with the last wave before only, without shocks or strata."""
     from diff_diff import CallawaySantAnna, SurveyDesign
 
     free, window, answers = data["free"], data["window"], data["classes"].sum(2)
@@ -94,10 +85,8 @@ def callaway_santanna(data, *, repeated) -> float:
 
 
 def other_ways(panel, idata, att) -> pd.DataFrame:
-    """The effect asked in other ways, in pp: group ("", prior, scale, form), name, mean, lower90, upper90; first `att` itself.
-
-    Priors have the interval of their draws, the others 1.645 `linear.sd_by_areas`. What is not there is left out.
-    """
+    """The effect asked in other ways, in pp, as far as there: group ("", prior, scale, form), name, mean, lower90,
+    upper90; first `att` itself. Priors have the interval of their draws, the others 1.645 `linear.sd_by_areas`."""
     shocks, repeated = linear.shocks(idata), not panel.attrs.get("shares")
     data, unsafe = forms.summaries(panel)
     rows = [fitted(idata, att, group="prior", names=PRIORS)]
@@ -121,9 +110,7 @@ def fitted(idata, att, *, group, names) -> pd.DataFrame:
 
 def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
     """The effect under each prior, where `--checks full` fitted them, and what power-scaling says of the one in use.
-
-    Warns when they part by more than the minimum. Power-scaling alone does not: a sceptical prior is meant to be felt.
-    """
+    Warns when they part by more than the minimum, not for power-scaling: a sceptical prior is meant to be felt."""
     means = {name: idata.attrs.get(f"att_{name}") for name in ("sceptical", "wide", "flat")}
     if None in means.values():
         return None
@@ -134,12 +121,9 @@ def prior_panel(panel, idata, *, lang) -> tuple[str, str] | None:
 
 
 def power_scaling(panel, idata, *, most=1000) -> dict[str, float] | None:
-    """Sensitivity of the ATT to a slightly firmer or looser `prior` and `likelihood` (Kallioinen et al. 2024, Stat Comput 34).
-
-    Both above `SENSITIVE`: prior and data conflict; only the prior: it decides. The prior is that of the mean and the
-    spreads of effects, mu, tau and sd_event, on the scale on which it is stated: given these, effects are part of the
-    model, as the paper advises for hierarchies. Of `most` draws. None where the posterior has no such prior (flat).
-    """
+    """Sensitivity of the ATT to a slightly firmer or looser `prior` and `likelihood` (Kallioinen et al. 2024, Stat
+    Comput 34), of `most` draws; None if flat. Both above `SENSITIVE`: they conflict; only the prior: it decides. The
+    prior is that of mu, tau and sd_event as stated: effects given these are part of the model, as the paper advises."""
     posterior = idata["posterior"].to_dataset()
     scale = PRIORS.get(idata.attrs.get("prior"), np.nan)
     if "mu" not in posterior or not np.isfinite(scale):
@@ -155,9 +139,7 @@ def power_scaling(panel, idata, *, most=1000) -> dict[str, float] | None:
 
 def log_likelihood(panel, draws) -> xr.DataArray:
     """Log-probability of all answers by draw (chain, draw), the same as the model's; one draw at a time in memory.
-
-    log(F(u) - F(l)) = log F(u) + log F(-l) + log(1 - exp(l - u)) for the logistic F, infinite bounds included.
-    """
+    log(F(u) - F(l)) = log F(u) + log F(-l) + log(1 - exp(l - u)) for the logistic F, infinite bounds included."""
     counts = panel["counts"].transpose("area", "wave", "stratum", "answer").values
     area, wave, stratum, answer = np.nonzero(counts)
     counts, lower, upper = counts[area, wave, stratum, answer], panel["lower"].values, panel["upper"].values + 1

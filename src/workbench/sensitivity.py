@@ -1,8 +1,7 @@
 """Checks that ask what the finding leans on: trends that part, the date, the choice of areas, one area, the neighbours.
 
-All rest on generalised least squares on the latent index (`linear`, `honest`): no prior on the effect, no new draws, errors
-from sampling and from shocks as the fit has them. Effects are in pp at the observed share in the window. Each check can
-only warn (see `workbench.checks`), and has a tidy frame beside it for a picture.
+Least squares on the latent index (`linear`, `honest`): no prior on the effect, no new draws, shocks as the fit has
+them, pp at the observed share in the window. Each check can only warn, and has a tidy frame beside it for a picture.
 """
 
 import math
@@ -42,11 +41,9 @@ def event_study(panel, idata) -> pd.DataFrame | None:
 
 
 def robust_intervals(panel, idata, *, smooth_pp=(0, 0.5, 1, 1.5, 2)) -> pd.DataFrame | None:
-    """Robust 90 % intervals in pp: group "relative" (bound Mbar) or "smoothness" (bound M, pp a wave), name, bound, ends.
-
-    The largest Mbar that leaves out 0, if any, is among the bounds. Names are "breakdown" for that one, "parallel" and
-    "straight" for bounds of 0, else the group. None where no trend before is known.
-    """
+    """Robust 90 % intervals in pp: group "relative" (bound Mbar) or "smoothness" (bound M, pp a wave), name, bound,
+    ends; None where no trend before is known. Names: "breakdown" for the largest Mbar that leaves out 0, if any,
+    "parallel" and "straight" for bounds of 0, else the group."""
     study = honest.event_study(panel, **linear.shocks(idata))
     if study is None or not study["pre"]:
         return None
@@ -74,10 +71,8 @@ def placebo_date(panel, idata, *, lang) -> tuple[str, str]:
 
 
 def placebo_dates(panel, idata) -> pd.DataFrame:
-    """The imputed effect in pp for the "actual dates" and "one wave earlier": name, mean, lower90, upper90, ratio to its error.
-
-    Empty where no area was asked in two waves before.
-    """
+    """The imputed effect in pp for the "actual dates" and "one wave earlier": name, mean, lower90, upper90, ratio to
+    its error; empty where no area was asked in two waves before."""
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     free, asked = data["free"], data["free"].sum(1, keepdims=True)
     earlier = free & (free.cumsum(1) == asked) & (asked > 1) & data["treated"][:, None]
@@ -99,12 +94,10 @@ def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
 
 
 def placebo_effects(panel, idata) -> pd.DataFrame:
-    """The imputed effect for assignments of whole exposure rows to areas: mean (pp), ratio to its error, actual (once), as_large.
-
-    Every distinct assignment where there are at most `EXACT`, else the actual one and `AT_RANDOM` drawn ones; empty where
-    the effect is known for fewer than `FEWEST`, or not for the actual one. By the ratio areas with few answers weigh no
-    more than they tell (MacKinnon and Webb 2020, Journal of Econometrics 218); `as_large`: it is as far from 0 or further.
-    """
+    """The imputed effect for assignments of whole exposure rows to areas: mean (pp), ratio to its error, actual (once),
+    as_large (the ratio as far from 0 or further: by it areas with few answers weigh no more than they tell; MacKinnon
+    and Webb 2020, Journal of Econometrics 218). Every distinct assignment up to `EXACT`, else the actual one and
+    `AT_RANDOM` drawn ones; empty where the effect is known for fewer than `FEWEST`, or not for the actual one."""
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     window = panel["window"].any("project").transpose("area", "wave").values
     rows, kind = np.unique(np.stack([~data["begun"], window], axis=1), axis=0, return_inverse=True)
@@ -153,10 +146,8 @@ def without_each(panel, idata) -> pd.DataFrame:
 
 
 def spillover(city, panel, idata, *, lang) -> tuple[str, str] | None:
-    """Change in comparison areas beside project areas; warns when beyond chance (5 %) and the minimum.
-
-    Two areas are neighbours if either names the other. None where the city's areas.csv names none.
-    """
+    """Change in comparison areas beside project areas; warns when beyond chance (5 %) and the minimum. Two areas are
+    neighbours if either names the other. None where the city's areas.csv names none."""
     listed = city.areas.set_index("area").get("neighbours", pd.Series(dtype=str)).fillna("")
     if not (listed != "").any():
         return None
