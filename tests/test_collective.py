@@ -12,7 +12,7 @@ import small_panel
 
 from workbench import collective
 from workbench.errors import ParameterError
-from workbench.language import languages
+from workbench.language import languages, said
 from workbench.runs import run_notebook
 from workbench.schema import CONDITIONS
 
@@ -189,6 +189,23 @@ def result(verdict, **changes):
 def panel():
     """North has the project; in the last two waves 30, 20, 10 and 15 percent feel unsafe: median 17.5."""
     return small_panel.panel([[90, 28, 32], [90, 20, 20], [90, 5, 15], [90, 15, 15]]).assign_attrs(city="town")
+
+
+def told(scores, *, seen=()):
+    late = collective.profile(scores, seen=seen)["late"].sum()
+    return said("raters", "en", **collective.agreement(scores), sd=collective.rating_sd(scores), late=late)
+
+
+def test_agreement_of_few_pairs_is_told_without_a_kappa_and_late_ratings_are_counted():
+    ann, bob = (
+        (("meet", "ann", AGENDA, 1), ("meet", "ann", TALK, 2)),
+        (("meet", "bob", AGENDA, 4), ("meet", "bob", TALK, 2)),
+    )
+    scores = table(*ann, *bob, ("meet", "ann", BACKBONE, 0), ("meet", "bob", BACKBONE, np.nan))
+    assert "2, of which 50 % the same and 50 % at most a step apart" in told(scores) and "too few pairs" in told(scores)
+    assert "off by 1.50 of a step" in told(scores), "squares 2 x 1.5^2 over one degree of freedom in each of two cells"
+    assert "after outcomes were in (*): 5." in told(scores, seen={"meet": pd.Timestamp(2021, 4, 30)})
+    assert "(*)" not in told(scores) and told(table(*ann)).startswith("Nothing was rated by two people")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import written_by_hand as hand
 
-from workbench import collective, setting, tables
+from workbench import setting
 from workbench.language import month, said
 from workbench.schema import CONDITIONS
 
@@ -76,21 +76,6 @@ def test_waves_in_which_fewer_areas_were_asked_show_it():
     assert list(setting.waves(place(), panel=panel, lang="en")["areas with answers"]) == [5, 40, 40, 40, 40]
 
 
-def test_areas_with_the_fewest_answers_stand_first_by_name_and_assumed_counts_are_called_so():
-    areas = pd.DataFrame({"area": ["a", "b"], "name": ["North", "South"]})
-    shares = pd.DataFrame({"area": ["a", "a", "b"], "wave": ["1", "2", "1"], "n": 1000.0, "assumed": True})
-    city = SimpleNamespace(respondents=None, shares=shares, areas=areas, waves=pd.DataFrame({"wave": ["1", "2"]}))
-    table = setting.answers_by_area(city, lang="nl")
-    assert table.index.name == "gebied" and list(table.index) == ["South", "North"] and table.loc["South", "2"] == 0
-    assert tables.caption(table.attrs["caption"], lang="en").startswith("Assumed number of answers")
-
-
-def test_areas_are_listed_project_areas_first_and_then_the_least_safe():
-    panel = hand.panel().isel(area=[0, 1, 20, 21])
-    panel["share_unsafe"] = (("area", "wave"), np.array([[0.1] * 5, [0.2] * 5, [0.3] * 5, [0.4] * 4 + [np.nan]]))
-    assert list(setting.unsafe_by_area(panel, lang="en").index) == ["● Area a01", "● Area a00", "Area a21", "Area a20"]
-
-
 def test_notices_are_text_and_no_notice_leaves_nothing():
     shown = lambda *texts: setting.notices(SimpleNamespace(notices=texts), lang="en").data
     assert "&lt;b&gt;" in shown("<b>") and shown() == ""
@@ -100,53 +85,6 @@ def test_what_the_reader_of_the_files_says_is_marked_as_english_and_what_the_pan
     made = hand.panel().assign_attrs(notices="no dates\nGeen gebied")
     shown = setting.notices(SimpleNamespace(notices=("no dates",)), panel=made, lang="nl").data
     assert '<li lang="en">no dates</li><li>Geen gebied</li>' in shown
-
-
-def rated():
-    """Meet: agenda 1 and 4, communication 2 twice, backbone once 0; walk: never scored."""
-    rows = [("ann", "common-agenda", 1), ("bob", "common-agenda", 4), ("ann", "continuous-communication", 2)]
-    rows += [("bob", "continuous-communication", 2), ("ann", "backbone", 0), ("bob", "backbone", np.nan)]
-    table = pd.DataFrame(rows, columns=["rater", "condition", "score"])
-    return table.assign(project="meet", date=pd.Timestamp(2021, 5, 1))
-
-
-def test_scores_are_shown_with_their_range_where_two_rated_and_the_weakest_link_by_name():
-    table = setting.scores(collective.profile(rated()), names={"meet": "Meeting house"}, lang="en")
-    shown = ["Meeting house", "2.5 (1 – 4)", "not rated", "not rated", "2 (2 – 2)", "0", "backbone support"]
-    assert table.to_numpy().tolist() == [shown]
-
-
-def test_the_rubric_has_five_levels_of_each_condition_and_a_step_up_from_all_but_the_last():
-    table = setting.rubric(lang="en")
-    assert list(table["level"]) == [0, 1, 2, 3, 4] * 5 and table["condition"].nunique() == 5
-    assert table["what it looks like"].ne("").all() and (table["next step"].eq("") == table["level"].eq(4)).all()
-
-
-def test_agreement_of_few_pairs_is_told_without_a_kappa_and_late_ratings_are_counted():
-    scores = rated()
-    told = setting.rating(scores, collective.profile(scores), lang="en")
-    assert "2, of which 50 % the same and 50 % at most a step apart" in told and "too few pairs" in told
-    assert "off by 1.50 of a step" in told, "squares 2 x 1.5^2 over one degree of freedom in each of two cells"
-    late = collective.profile(scores, seen={"meet": pd.Timestamp(2021, 4, 30)})
-    assert "after outcomes were in (*): 5." in setting.rating(scores, late, lang="en") and "(*)" not in told
-    alone = scores[scores["rater"] == "ann"]
-    assert setting.rating(alone, collective.profile(alone), lang="en").startswith("Nothing was rated by two people")
-
-
-def test_a_gap_of_a_project_without_scores_asks_for_them():
-    found = pd.DataFrame({"project": ["meet", "walk", "club"], "gap": [True, True, False]})
-    names = {"meet": "Meeting house", "walk": "Walks", "club": "Club"}
-    table = setting.next_steps(collective.profile(rated()), found, names=names, lang="en")
-    assert table["project"].tolist() == ["Meeting house"] * 2 + ["Walks"]
-    assert table["condition"].tolist()[:2] == ["backbone support", "continuous communication"]
-    assert table["next step"].iloc[-1] == "No scores yet: have two people score it by the rubric."
-
-
-def test_the_gap_report_shows_what_a_gap_is_made_of():
-    numbers = {"unsafe": [30.04], "held_against": [17.5], "mean": [-0.5], "lower90": [-2.0], "upper90": [1.0]}
-    found = pd.DataFrame(numbers).assign(project="meet", verdict="cannot tell", gap=True)
-    shown = setting.gaps(found, names={"meet": "Meeting house"}, lang="en").iloc[0].tolist()
-    assert shown == ["Meeting house", "30.0 %", "17.5 %", "cannot tell: −0.5 (−2.0 to +1.0)", "yes"]
 
 
 def test_a_city_without_scores_is_told_how_to_add_them():

@@ -27,15 +27,15 @@ FORMS = {name: form for form, names in {
     points: "mean ratio",
     percent: "p_fall p_fall_minimum p_rise p_worth",
     share: "base unsafe held_against treated_observed treated_modelled treated_without comparison_observed comparison_modelled",
-    partial(number, decimals=0): "cost_eur concerned residents reached treated others assumed_treated assumed_others worth answers",
+    partial(number, decimals=0): "respondents shares cost_eur concerned residents reached treated others assumed_treated assumed_others worth answers",
     partial(number, decimals=2): "cost_each logit",
     number: "part",
-    short: "event_time projects grade score",
+    short: "event_time projects grade score minimum",
     euro: "at_minimum net_benefit evpi evsi",
     month: "announced start full stop begin",
     label: "check status verdict",
     "row": "what group label interval50 interval90 own pooled effect refit interval_logit fewer use gap registered deviation "
-           "fieldwork break end step",
+           "fieldwork break end step simulated",
 }.items() for name in names.split()}  # fmt: skip
 
 
@@ -175,6 +175,11 @@ def parameters(values: dict, *, lang: str) -> pd.DataFrame:
     """Names and values, for the parameters of a run or its provenance."""
     _ = translator(lang).gettext
     return pd.DataFrame({_("name"): list(values), _("value"): [str(value) for value in values.values()]})
+
+
+def facts(values: dict, *, lang: str) -> pd.DataFrame:
+    """Names and values as `frame` heads and writes columns, one below the other."""
+    return parameters(frame(pd.DataFrame([values]), " ".join(values), lang=lang).iloc[0].to_dict(), lang=lang)
 
 
 def forest(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
