@@ -37,6 +37,13 @@ def city(base="respondents", late=(), special=None, **said):
     return fuzz.Case(base, manifest, tables, late=list(late), special=special or {}, call={"city": "town"})
 
 
+@pytest.mark.parametrize("text", ["x" * 10_000, "\x1b[2J", "\u202ex"])
+def test_what_a_city_calls_itself_is_listed_only_where_it_can_be_shown(root, text):
+    case = city()
+    case.manifest |= {"language": text, "name": text}
+    assert fuzz.check_city(root, case)[0] == "refused"  # and looks at what `workbench cities` lists
+
+
 TOML = {
     "brackets in brackets": (b"a = " + b"[" * 20_000, "maximum recursion depth"),
     "a number of 5,000 digits": (b"a = " + b"9" * 5000, "4300 digits"),

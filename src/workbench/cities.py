@@ -49,9 +49,9 @@ def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
             kind = "shares" if manifest.file_of(said, "shares", file.parent) else "respondents"
         except (OSError, ValueError, RecursionError):
             said, kind = {"language": ""}, "city.toml cannot be read"
-        name = str(said.get("name", ""))
-        about = str(said.get("language", "en")), bool(said.get("simulated", False)), kind
-        rows.append([file.parent.name, name if schema.readable(name) else "?", *about])
+        texts = file.parent.name, str(said.get("name", "")), str(said.get("language", "en"))
+        seen = (text if schema.readable(text) else "?" for text in texts)
+        rows.append([*seen, bool(said.get("simulated", False)), kind])
     return pd.DataFrame(rows, columns=["city", "name", "language", "simulated", "kind"])
 
 
