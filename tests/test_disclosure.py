@@ -232,10 +232,12 @@ CELLS = disclosure.Facts(
 
 
 def test_a_small_cell_takes_others_with_it_until_no_total_gives_it_away():
-    # The fewest in its wave is b's 12, in its area 50; then b has 30 left to hide behind.
+    # In a's row there is only its other wave; b has fewest people in wave 1, and its other wave then hides a's.
     assert disclosure.hidden(N, N) == {("a", "1"), ("b", "1"), ("a", "2"), ("b", "2")}
     assert disclosure.hidden([("a", "1"), ("b", "1")], N) == {("a", "1"), ("b", "1")}
     assert disclosure.hidden([("b", "1"), ("c", "1"), ("d", "1")], N) == set()
+    # Of the project in a and c the total is known, and in that wave it would give a away.
+    assert disclosure.hidden([("a", "1"), ("b", "1"), ("c", "1")], N, [{"a", "c"}]) == {("a", "1"), ("c", "1")}
 
 
 def table_of(heads, rows, caption=""):

@@ -38,8 +38,8 @@ FIRST, LONG = 5, 15  # of a free text the first words are looked for; a shorter 
 
 # What must not leave of a city, texts as `plain` makes them: `known` words in a row -> their rule, by the first of them;
 # respondents' `ids`; of the columns of the `survey` (heading, is it area or wave, values); label -> id of `areas` and
-# `waves`; `n` of (area, wave).
-Facts = namedtuple("Facts", "known ids survey areas waves n", defaults=({}, frozenset(), (), {}, {}, {}))
+# `waves`; `n` of (area, wave); `groups` of areas that reports tell of.
+Facts = namedtuple("Facts", "known ids survey areas waves n groups", defaults=({}, frozenset(), (), {}, {}, {}, ()))
 
 
 def plain(value: object) -> str:
@@ -73,8 +73,10 @@ def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
         count = city.shares.groupby(["area", "wave"])["n"].max()
     areas = {plain(row[name]): row["area"] for name in ("name", "area") for row in city.areas.to_dict("records")}
     waves, n = {plain(wave): wave for wave in city.waves["wave"]}, stated(count, city, item).to_dict()
+    groups, every = [set(own) for _project, own in city.projects.groupby("project")["area"]], set(city.areas["area"])
+    groups += [every, set().union(*groups), every.difference(*groups)]
     if sheet is None:
-        return Facts(_by_first(known), areas=areas, waves=waves, n=n)
+        return Facts(_by_first(known), frozenset(), (), areas, waves, n, groups)
     ids, survey = frozenset(map(plain, city.respondents["respondent"])), []
     telling = {one for one in ids if re.search(r"\d", one) and len(one) > (3 if re.search(r"[^\W\d]", one) else 6)}
     known |= {_words(one): RULES["id"] for one in telling - {*areas, *waves}}
@@ -88,7 +90,7 @@ def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
             rare = {one: _words(one) for one in map(str, count.index[count < K]) if plain(one) not in areas}
             telling = (words for one, words in rare.items() if len(one) >= least and len(words) > (least == LONG))
             known |= {words[:FIRST]: RULES["text"] for words in telling}
-    return Facts(_by_first(known), ids, tuple(survey), areas, waves, n)
+    return Facts(_by_first(known), ids, tuple(survey), areas, waves, n, groups)
 
 
 def _by_first(known: dict) -> dict:
@@ -98,15 +100,20 @@ def _by_first(known: dict) -> dict:
     }
 
 
-def hidden(keys, n: dict) -> set:
+def hidden(keys, n: dict, groups=()) -> set:
     """Of published (area, wave) those with too few people, and those that a total would give one of them away by.
 
-    Totals by wave and by area always count as known: another table, or another report, has them.
+    Totals of an area over waves, and of each group of areas in a wave, count as known: another table or report has them.
     """
-    taken = set(keys) & small(n)
-    lines = [{k for k in keys if k[axis] == at} for axis in (0, 1) for at in sorted({k[axis] for k in keys})]
+    taken, (areas, waves) = set(keys) & small(n), (sorted({key[axis] for key in keys}) for axis in (0, 1))
+    lines = [{key for key in keys if key[0] == area} for area in areas]
+    lines += [
+        {k for k in keys if k[0] in group and k[1] == w} for w in waves for group in sorted([*groups, areas], key=len)
+    ]
     while alone := [line for line in lines if len(line & taken) == 1 < len(line)]:
-        taken.add(min(alone[0] - taken, key=lambda key: (n.get(key, 0) or 1e9, str(key))))
+        # One that stands in line with others already taken protects these as well; then the one with the fewest people.
+        near = {key: sum(key[0] == area or key[1] == wave for area, wave in taken) for key in alone[0] - taken}
+        taken.add(min(near, key=lambda key: (-near[key], n.get(key, 0) or 1e9, str(key))))
     return taken
 
 
@@ -143,7 +150,7 @@ def table(heads: list, rows: list, caption: str, facts: Facts) -> dict[tuple[int
             found[r, c] = RULES["area"]
         elif 0 < facts.n.get(key, 0) < SMALL_GROUP and re.fullmatch(r"(0|100)([.,]0+)?\s*%?", cell) and not counts:
             found |= {(r, c): RULES["ends"]} if any(above[c]) or any(map(WORDS["share"].search, [cell, *about])) else {}
-    for key in hidden(published, facts.n):
+    for key in hidden(published, facts.n, facts.groups):
         found |= dict.fromkeys(published[key], RULES["small" if key in few else "second"])
     return found
 

@@ -131,11 +131,13 @@ def _of_whom(status: dict, result: dict, page: str, *, raw) -> tuple:
         groups |= {f"project {p}": areas[runs.sel(project=p).values] for p in panel["project"].values}
     survey = survey_as_given(place.city, raw=raw or given["raw"])
     facts = disclosure.facts_of(place, survey, item=release["item"], users=users)
-    hidden = disclosure.hidden(facts.n, facts.n)
+    hidden = disclosure.hidden(facts.n, facts.n, facts.groups)
     groups |= {f"area {area}": [area] for area in place.areas["area"]}
     for name, areas in groups.items():
-        own = {(area, wave): n for (area, wave), n in facts.n.items() if area in set(areas)}
-        own = {key: n for key, n in own.items() if key not in hidden or not name.startswith("area ")}
+        untold = hidden if len(areas) == 1 else ()
+        own = {
+            (area, wave): n for (area, wave), n in facts.n.items() if area in set(areas) and (area, wave) not in untold
+        }
         n = {w: sum(n for (_area, wave), n in own.items() if wave == w) for w in sorted({wave for _area, wave in own})}
         release["groups"][name] = {"areas": sorted(areas), "n": n}
     return facts, release | {"city": place.city, "data": place.data_hash}
