@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import psutil
@@ -21,9 +20,7 @@ MEMORY = 2e9  # bytes that one evaluation may need
 PATIENCE = 60  # seconds to wait for a scheduler and its first worker
 
 
-def run_plan(
-    plan: list[dict], *, jobs=None, scheduler="", resume=False, minutes=None, tell=lambda row: None
-) -> pd.DataFrame:
+def run_plan(plan, *, jobs=None, scheduler="", resume=False, minutes=None, tell=lambda row: None) -> pd.DataFrame:
     """Run a plan (`plans.read_plan`) and return how each run ended: id, notebook, state, verdict, seconds, reason.
 
     `jobs` at a time (as many as cores and memory allow), by threads or the workers of a `scheduler`: an address, or
@@ -45,11 +42,11 @@ def run_plan(
     return pd.DataFrame([rows[run["id"]] for run in plan])
 
 
-def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(run: Mapping) -> dict:
     return {name: run[name] for name in ("notebook", "parameters", "out", "data_hash")}
 
 
-def _run(asked: dict[str, Any], *, sharing: int, minutes: float | None) -> dict[str, Any]:
+def _run(asked: dict, *, sharing: int, minutes: float | None) -> dict:
     """Run one notebook where this is called, a thread or a worker, with its part of that machine's cores."""
     from jupyter_core.utils import ensure_event_loop
 
@@ -91,7 +88,7 @@ def _executor(scheduler: str, jobs: int | None, most: int) -> Iterator[tuple[Exe
         address.close()
 
 
-def _ended(future: Future, run: Mapping[str, Any]) -> dict[str, Any]:
+def _ended(future: Future, run: Mapping) -> dict:
     """Return the status of a run that ended, however it did; one that left none gets a status that says why."""
     try:
         return future.result()
@@ -109,7 +106,7 @@ def _ended(future: Future, run: Mapping[str, Any]) -> dict[str, Any]:
     return {"state": "failed", "reason": reason}
 
 
-def _row(run: Mapping[str, Any], status: Mapping[str, Any], how: str = "") -> dict[str, Any]:
+def _row(run: Mapping, status: Mapping, how: str = "") -> dict:
     """Return one line of the summary."""
     result, took = {}, pd.NA
     with suppress(OSError, ValueError):

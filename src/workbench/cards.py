@@ -48,10 +48,8 @@ def build_card(folder, *, raw=None, draws=1000, seed=2026) -> dict:
     posterior = idata["posterior"].to_dataset()
     latent, pp = moments(posterior["theta"]), moments(estimands.att_by(panel, posterior, "project"))
     if wide := panel["project"].values[np.diag(latent["covariance"]) > WIDEST**2].tolist():
-        raise ParameterError(
-            f"{', '.join(wide)}: the data alone leave the effect open by more than {WIDEST:g} logit, which is no evidence; "
-            "evaluate without it (--project)"
-        )
+        why = f"the data alone leave the effect open by more than {WIDEST:g} logit, which is no evidence"
+        raise ParameterError(f"{', '.join(wide)}: {why}; evaluate without it (--project)")
     cut = posterior["cut"].mean(("chain", "draw")).values.tolist() if "cut" in posterior else [0.0]
     card = {
         "schema": VERSION, "made": f"{datetime.now(UTC):%Y-%m-%d}", "k": K,
@@ -154,10 +152,8 @@ def _refuse_small_cells(city, panel) -> None:
     if len(small):
         some = ", ".join(f"{area} in {wave} ({n:g})" for (area, wave), n in small.head(5).items())
         more = f" and {len(small) - 5} more" if len(small) > 5 else ""
-        raise ParameterError(
-            f"{panel.attrs['city']}: fewer than {K} respondents in {some}{more}: no card may be made from these data; "
-            "merge areas or leave these out"
-        )
+        why = f"fewer than {K} respondents in {some}{more}: no card may be made from these data"
+        raise ParameterError(f"{panel.attrs['city']}: {why}; merge areas or leave these out")
 
 
 def moments(draws) -> dict:

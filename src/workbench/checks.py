@@ -80,8 +80,7 @@ def posterior_predictive(panel, idata, *, lang) -> tuple[str, str]:
     """Whether the fitted model could have produced each observed share; warns when more lie outside 99 % than by chance."""
     outside = _outside(*_observed(panel), _modelled(panel, idata["posterior"]))
     surprising = binom.sf(outside.sum() - 1, outside.size, 0.01) < 0.01
-    text = said("posterior_predictive", lang, outside=outside.sum(), n=outside.size)
-    return ("warn" if surprising else "pass"), text
+    return ("warn" if surprising else "pass"), said("posterior_predictive", lang, outside=outside.sum(), n=outside.size)
 
 
 def _modelled(panel, posterior, *, most=400):

@@ -15,10 +15,8 @@ from scipy.special import expit
 from workbench.language import said
 
 QUANTILES = {"lower50": 0.25, "upper50": 0.75, "lower90": 0.05, "upper90": 0.95}
-COLUMNS = [
-    "estimand", "project", "area", "item", "scale", "event_time", "category",
-    "mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_fall_minimum", "p_rise",
-]  # fmt: skip
+COLUMNS = ["estimand", "project", "area", "item", "scale", "event_time", "category", "mean", "sd", *QUANTILES]
+COLUMNS += ["p_fall", "p_fall_minimum", "p_rise"]
 
 
 def att(panel, draws) -> xr.DataArray:

@@ -15,8 +15,6 @@ import seaborn as sns
 from IPython.display import display
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Wedge
 
 from workbench.language import number, points, said, short, translator
@@ -24,15 +22,13 @@ from workbench.language import number, points, said, short, translator
 BLUE, ORANGE, GREY, BROWN = "#1d4f91", "#b45309", "#5a6572", "#5c1d02"
 PALE_BLUE, PALE_GREY, INK, RULE = "#8fb0d9", "#dfe5ec", "#1b2530", "#d8dde3"
 DPI = 110
-# fmt: off
 sns.set_theme(style="white", font="DejaVu Sans", rc={
     "font.size": 12, "axes.labelsize": 12, "xtick.labelsize": 11.5, "ytick.labelsize": 11.5, "text.color": INK,
     "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "axes.edgecolor": RULE, "grid.color": RULE,
-    "grid.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False})
-# fmt: on
+    "grid.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False})  # fmt: skip
 
 
-def png(fig: Figure, *, dpi: int = DPI) -> bytes:
+def png(fig: plt.Figure, *, dpi: int = DPI) -> bytes:
     """The figure as a PNG; the figure is closed."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None})
@@ -40,15 +36,13 @@ def png(fig: Figure, *, dpi: int = DPI) -> bytes:
     return buffer.getvalue()
 
 
-def show(fig: Figure, alt: str, *, simulated: bool = False, lang: str = "en") -> None:
+def show(fig: plt.Figure, alt: str, *, simulated: bool = False, lang: str = "en") -> None:
     """Display the figure in a notebook, its alt text in the output's metadata where the report looks for it."""
     alt, data = _encoded(fig, alt, dpi=DPI, simulated=simulated, lang=lang)
     display({"image/png": data, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
-def image_tag(
-    plot: Callable, *data: object, size: tuple, width: int | None = None, simulated: bool = False, lang: str, **options
-) -> Markup:
+def image_tag(plot: Callable, *data, size: tuple, width=None, simulated=False, lang: str, **options) -> Markup:
     """What `plot` draws of the data, `size` in inches, as an `<img>` holding its own data; `width` in screen pixels."""
     fig, ax = plt.subplots(figsize=size)
     alt = plot(*data, ax=ax, lang=lang, **options)
@@ -57,7 +51,7 @@ def image_tag(
     return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(encoded, alt, shown)
 
 
-def _encoded(fig: Figure, alt: str, *, dpi: int, simulated: bool, lang: str) -> tuple[str, str]:
+def _encoded(fig: plt.Figure, alt: str, *, dpi: int, simulated: bool, lang: str) -> tuple[str, str]:
     """Alt text and PNG; both say if the city is simulated, for pictures leave their report."""
     if simulated:
         note = translator(lang).gettext("simulated")
@@ -67,10 +61,7 @@ def _encoded(fig: Figure, alt: str, *, dpi: int, simulated: bool, lang: str) -> 
     return alt, base64.b64encode(png(fig, dpi=dpi)).decode()
 
 
-# --- what pictures share ----------------------------------------------------------------------------------------------
-
-
-def signed(axis: Axis, lang: str) -> None:
+def signed(axis, lang: str) -> None:
     """Numbers along this axis with their sign."""
     axis.set_major_formatter(lambda value, _position: ("+" if value > 1e-9 else "") + short(value, lang))
 
@@ -95,9 +86,7 @@ def _interval(ax: Axes, at: float, row: dict, *, colour: str = BLUE, mark: str =
             ax.plot(*(xy[::-1] if upright else xy), solid_capstyle="butt", **look)
 
 
-def forest(
-    rows: pd.DataFrame, *, ax: Axes, labels: list, texts: list | None = None, minimum_pp: float | None = None, lang: str
-) -> str:
+def forest(rows: pd.DataFrame, *, ax: Axes, labels, texts=None, minimum_pp: float | None = None, lang: str) -> str:
     """An effect per row in pp, from the top down at the y ticks; label left, right the text, else its numbers. `rows`
     has what `_interval` draws, and may have `group` (groups stand apart, each with its own mark) and `colour`."""
     _ = translator(lang).gettext
@@ -121,9 +110,7 @@ def forest(
     return f"{alt} {minimum.format(minimum=short(minimum_pp, lang))}" if minimum_pp else alt
 
 
-def direct_labels(
-    ax: Axes, x: float, heights: list[float], texts: list[str], colours: list[str], *, gap: float, keys: list = ()
-) -> None:
+def direct_labels(ax: Axes, x: float, heights, texts, colours, *, gap: float, keys=()) -> None:
     """Labels to the right of `x`, at their heights or as near as a `gap` allows; `keys` are colours of squares before them."""
     order = np.argsort(heights)
     placed = np.asarray(heights, dtype=float)[order]
@@ -135,9 +122,6 @@ def direct_labels(
         if keys:
             ax.plot(x - 0.25, y, "s", color=keys[index], ms=9, mec=GREY, mew=0.6)
         ax.text(x, y, texts[index], color=colours[index], weight="bold", va="center", linespacing=1.05)
-
-
-# --- the pictures -----------------------------------------------------------------------------------------------------
 
 
 def plot_answers(shares: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
@@ -206,9 +190,7 @@ def course(trends: pd.DataFrame, *, lang: str) -> str:
     return said("course", lang, **rows.agg(lambda mean: (mean.iloc[0], mean.iloc[-1])))
 
 
-def plot_effects(
-    effects: pd.DataFrame, prior: pd.DataFrame, *, ax: Axes, names: dict, minimum_pp: float, lang: str
-) -> str:
+def plot_effects(effects, prior: pd.DataFrame, *, ax: Axes, names: dict, minimum_pp: float, lang: str) -> str:
     """Effect per project and overall in pp (rows `att`, `att_by_project`): dot mean, thick 50 %, thin 90 %; the prior's
     90 % as a grey band behind. `names` gives the label of each project."""
     _ = translator(lang).gettext

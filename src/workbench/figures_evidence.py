@@ -131,9 +131,10 @@ def plot_profile(profile: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> 
 
 
 def plot_cities(rows: pd.DataFrame, *, ax: Axes, lang: str) -> str:
-    """What each city found for itself (hollow, grey) and what it is after pooling (blue), in points; mean and next city below.
+    """What each city found for itself (hollow, grey) and what it is after pooling (blue), in pp; mean and next city below.
 
-    `rows` as of `pooling.forest`. The more a card leaves open, the further pooling draws it to the others.
+    `rows` have label (of a project) and `kind`, `own` and pooled mean and 90 % ends. The more a card leaves open, the
+    further pooling draws it to the others.
     """
     labels = [fill(label, 34) for label in tables.frame(rows, "label", lang=lang).iloc[:, 0]]
     pooled = rows[["mean", "lower90", "upper90"]].assign(group=rows["kind"] == "project")

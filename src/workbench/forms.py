@@ -16,12 +16,8 @@ from scipy.stats import logistic, norm
 
 from workbench import linear
 
-FORMS = {
-    "logit": (logistic, False),
-    "probit": (norm, False),
-    "logit, location-scale": (logistic, True),
-    "probit, location-scale": (norm, True),
-}
+FORMS = {"logit": (logistic, False), "probit": (norm, False)}  # link, and whether cells have scales of their own
+FORMS |= {f"{name}, location-scale": (link, True) for name, (link, _) in FORMS.items()}
 
 
 def effects(counts, *, form) -> np.ndarray:

@@ -22,9 +22,7 @@ import xarray as xr
 from jax.flatten_util import ravel_pytree
 from nutpie.compiled_pyfunc import from_pyfunc
 from pytensor.compile import SharedVariable, mode
-from pytensor.graph.fg import FunctionGraph
-from pytensor.graph.replace import clone_replace
-from pytensor.graph.traversal import graph_inputs
+from pytensor.graph import FunctionGraph, clone_replace, graph_inputs
 from pytensor.link.jax.dispatch import jax_funcify
 
 from workbench import estimands

@@ -8,8 +8,7 @@ Its generalised least squares say what treated cells would have been: the imputa
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.stats import norm, t
 
 from workbench.models.perceived import working_response
 
@@ -148,7 +147,7 @@ def pre_trend(data, *, sd_shock, rho) -> dict[str, float] | None:
     if not known[-1]:
         return None
     slope, se = float(estimate[-1]), float(np.sqrt(solved[-1, -1] * max(1.0, left)))
-    above = student.sf(abs(slope) / se, df) if df > 0 else norm.sf(abs(slope) / se)
+    above = t.sf(abs(slope) / se, df) if df > 0 else norm.sf(abs(slope) / se)
     return {"slope": slope, "se": se, "p": float(2 * above)}
 
 

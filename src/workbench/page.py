@@ -1,7 +1,6 @@
 """Page 1, for the council: verdict, 100 residents, what would have happened, project by project, can we rely on it."""
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
@@ -23,10 +22,8 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
     shown = {}
     if result["verdict"] != "blocked":
         picture = partial(figures.image_tag, simulated=result["simulated"], lang=lang)
-        share, seen = (
-            window_share(panel, trends),
-            set(trends.query("series == 'observed'").dropna(subset="mean")["wave"]),
-        )
+        share = window_share(panel, trends)
+        seen = set(trends.query("series == 'observed'").dropna(subset="mean")["wave"])
         unsafe, fewer, more = _changed(result, share)
         drawn = picture(figures.plot_residents, unsafe, fewer=fewer, more=more, size=(3, 3), width=270)
         asked = panel["respondents"] > 0
@@ -41,8 +38,7 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
     return tables.filled(
         "page_one.html.j2", lang=lang, css=Markup(tables.stylesheet()), result=result,
         city=panel.attrs["city_name"], waves=panel["wave"].values, answers=answers_told(panel, lang=lang),
-        question=_question(panel, lang),
-        unsafe=tables.categories(panel, lang=lang)[int(panel.attrs["unsafe_index"]) :],
+        question=_question(panel, lang), unsafe=tables.categories(panel, lang=lang)[int(panel.attrs["unsafe_index"]) :],
         odds=verdict.odds(result, lang=lang), grade_text=said("grade", lang, checks=result["checks"]),
         next_step=verdict.next_step(result, names=project_names(panel), lang=lang),
         registered=registration.sentence(result.get("registration", {}), lang=lang),
@@ -87,7 +83,7 @@ def project_names(panel: xr.Dataset) -> dict[str, str]:
     return panel["project_name"].to_series().to_dict()
 
 
-def _project_rows(result: dict, panel: xr.Dataset, picture: Callable, lang: str) -> list[dict]:
+def _project_rows(result: dict, panel: xr.Dataset, picture, lang: str) -> list[dict]:
     names, minimum = project_names(panel), result["minimum_pp"]
     limit = 1.05 * max([1.5 * minimum, *(abs(row[end]) for row in result["by_project"].values() for end in ENDS)])
     return [

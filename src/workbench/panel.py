@@ -72,9 +72,7 @@ def answer_shares(panel) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "wave", "year", "answer", "share", "lower90", "upper90"])
 
 
-def choices(
-    city, *, item="", unsafe_from="", projects=(), comparison=(), window_months="6-24", minimum_pp=None
-) -> dict:
+def choices(city, *, item="", unsafe_from="", projects=(), comparison=(), window_months="6-24", minimum_pp=None):
     """The checked choices of an evaluation, defaults filled in; every fault in one ParameterError. `comparison`, which
     limits the never-treated areas, and `projects` are names or one text with `;` between; `unsafe_from` is the first
     category that counts as unsafe. `window_months` and `window` count from full start."""

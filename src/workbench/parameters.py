@@ -5,7 +5,6 @@ papermill itself only warns about an unknown parameter or a wrong type, and a cr
 
 import ast
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,7 +50,7 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
 }
 
 
-def notebook_parameters(notebook: str | os.PathLike[str]) -> type[BaseModel]:
+def notebook_parameters(notebook: str | Path) -> type[BaseModel]:
     """The typed model of a notebook's parameters, with the defaults of its cell tagged `parameters`; names that
     PARAMETERS does not have take the type of their default. ParameterError when the notebook is absent, has no such
     cell, or sets a parameter to something other than a plain value."""
@@ -62,7 +61,7 @@ def notebook_parameters(notebook: str | os.PathLike[str]) -> type[BaseModel]:
     return create_model("Parameters", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def validate_parameters(notebook: str | os.PathLike[str], parameters: Mapping[str, object]) -> dict[str, Any]:
+def validate_parameters(notebook: str | Path, parameters: Mapping[str, object]) -> dict:
     """Return all parameters of a run, typed, defaults filled in; raise ParameterError naming every fault at once."""
     model = notebook_parameters(notebook)
     try:
@@ -72,7 +71,7 @@ def validate_parameters(notebook: str | os.PathLike[str], parameters: Mapping[st
         raise ParameterError("\n".join(dict.fromkeys(faults))) from None
 
 
-def _defaults(notebook: Path) -> dict[str, Any]:
+def _defaults(notebook: Path) -> dict:
     """Return name -> default of the cell tagged `parameters`, read without running or importing anything."""
     if not notebook.is_file():
         there = [file.stem for file in notebook.parent.glob("*.ipynb")]

@@ -1,9 +1,7 @@
 """Plans: one row per run (`id`, `notebook`, parameters; empty is the default), checked whole before a kernel starts."""
 
 import json
-import os
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import xarray as xr
 
@@ -20,7 +18,7 @@ OWN = ("id", "notebook")  # columns that are not parameters
 READ = ("city", "raw", "prior", "prior_from", "run", "cards", "focus", *CHOICES)  # parameters that choose what is read
 
 
-def read_inputs(values: Mapping[str, Any]) -> tuple[str | None, City | None, xr.Dataset | None]:
+def read_inputs(values: Mapping) -> tuple[str | None, City | None, xr.Dataset | None]:
     """What a run with these parameters reads: the hash of its data, and its city and panel if it has these.
     ParameterError or SchemaError where the notebook would stop: no such city or item, no panel, no cards to pool."""
     if values.get("cards"):
@@ -44,9 +42,7 @@ def read_inputs(values: Mapping[str, Any]) -> tuple[str | None, City | None, xr.
     return city.data_hash, city, panel
 
 
-def read_plan(
-    file: str | os.PathLike[str], *, out: str | os.PathLike[str], only: Collection[str] = (), keep_going: bool = False
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def read_plan(file, *, out, only=(), keep_going=False) -> tuple[list[dict], dict[str, str]]:
     """The runs of a plan, each what `runs.run_notebook` is given and its `id`, and why other ids are refused; `only`
     these ids. ParameterError with every fault at once, each with its line; with `keep_going` a row with a fault is
     refused by itself, as long as one is left to run."""
@@ -73,12 +69,12 @@ def read_plan(
     return runs, refused
 
 
-def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict[str, Any]]:
+def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict]:
     """Return line -> cells of the rows to run; ids, notebooks and headings that are wrong are faults, and no row is run."""
     frame, notebooks = sheet.frame, {path.stem: path for path in (project_root() / "notebooks").glob("*.ipynb")}
+    heading = f"{sheet.file}, line 1, column"
     for name in [name for name in OWN if name not in frame]:
-        allowed = f"a heading {name}"
-        sheet.faults.say(f"{sheet.file}, line 1, column {name!r} is missing{nearest(name, frame)}; allowed: {allowed}")
+        sheet.faults.say(f"{heading} {name!r} is missing{nearest(name, frame)}; allowed: a heading {name}")
     if sheet.faults.lines:
         return {}
     used, ids = sheet.refuse_unknown(frame["notebook"].fillna(""), sorted(notebooks)), frame["id"].fillna("")
@@ -89,18 +85,16 @@ def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict[str, Any]]:
     known = dict.fromkeys(name for each in used.unique() for name in notebook_parameters(notebooks[each]).model_fields)
     for name in frame.columns.difference([*OWN, *known]):
         allowed = ", ".join(x for x in known if x != "out")
-        sheet.faults.say(f"{sheet.file}, line 1, column {name!r} is unknown{nearest(name, known)}; allowed: {allowed}")
+        sheet.faults.say(f"{heading} {name!r} is unknown{nearest(name, known)}; allowed: {allowed}")
     if "out" in frame:
-        sheet.faults.say(
-            f"{sheet.file}, line 1, column 'out': a run's folder is its id in the folder of the plan's runs"
-        )
+        sheet.faults.say(f"{heading} 'out': a run's folder is its id in the folder of the plan's runs")
     if sheet.faults.lines:
         return {}
     frame = frame.assign(notebook=frame["notebook"].map(notebooks))[ids.isin(only) | (len(only) == 0)]
     return {line: row.dropna().to_dict() for line, row in frame.iterrows()}
 
 
-def _data_hash(run: Mapping[str, Any], seen: dict[str, str | None]) -> str | None:
+def _data_hash(run: Mapping, seen: dict[str, str | None]) -> str | None:
     """Return the hash of what a run reads, its parameters checked; `seen` keeps what runs with the same choices read."""
     values = validate_parameters(run["notebook"], run["parameters"])
     key = json.dumps({name: values[name] for name in READ if name in values})

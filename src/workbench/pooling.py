@@ -21,7 +21,6 @@ from workbench.items import ITEMS
 from workbench.language import said
 from workbench.models import evidence
 from workbench.models.perceived import PRIORS
-from workbench.paths import resolve
 
 COLUMNS = ["estimand", "city", "project", "scale", "mean", "sd", *QUANTILES, "p_fall", "p_rise"]
 DOMINATED = 0.8  # posterior sd over prior sd, above which a slope is the prior's
@@ -107,11 +106,6 @@ def small_studies(pool, idata) -> dict | None:
     return {"slope": float(slope), "p": float(2 * student_t.sf(abs(slope) / np.sqrt(spread[0, 0]), len(y) - 2))}
 
 
-def small_studies_sentence(pool, idata, *, lang) -> str:
-    """What `small_studies` found, in words."""
-    return said("small_studies", lang, p=(small_studies(pool, idata) or {}).get("p"), few=FEW)
-
-
 def slope_sentence(idata, *, lang) -> str:
     """What the cards say of Collective Impact; *prior-dominated* where that is mostly what was assumed."""
     found = summarise(idata["posterior"]["slope"]) if "slope" in idata["posterior"] else {}
@@ -174,24 +168,6 @@ def without_evidence(evidence, idata, *, lang) -> dict:
     alone = {key: idata.attrs[f"att_alone_{key}".removesuffix("_mean")] for key in ("mean", "sd", "lower90", "upper90")}
     told = said("without_evidence", lang, n=len(evidence["cards"]), discount=evidence["discount"], alone=alone)
     return evidence | {"alone": alone, "told": told}
-
-
-def forest(pool, effects) -> pd.DataFrame:
-    """Rows of the forest plot in pp: label, `own` and pooled mean and 90 % ends; each project, then the mean and the next city."""
-    sd, ends = np.sqrt(np.diag(pool["covariance"].values)), {"own": 0, "own_lower90": -1.645, "own_upper90": 1.645}
-    own = {name: to_pp(pool["estimate"].values + z * sd, pool["base_pp"].values) for name, z in ends.items()}
-    own = pd.DataFrame(own).assign(kind="project", label=pool["label"].values)
-    pp = effects[effects["scale"] == "pp"].set_index("estimand")
-    projects = pp.loc[["pooled_by_project"]].reset_index(drop=True)
-    rest = pp.loc[["pooled_mean", "next_city"]].reset_index(names="kind")
-    return pd.concat([own.join(projects), rest], ignore_index=True)
-
-
-def save(out, *, result, effects) -> None:
-    """Write effects.csv and pooled.json into `out`, each whole or not at all; an empty `out` writes nothing."""
-    if out:
-        provenance.write_csv(resolve(out) / "effects.csv", effects)
-        provenance.write_json(resolve(out) / "pooled.json", result)
 
 
 def _with_next(posterior, *, seed) -> xr.Dataset:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import workbench
 from workbench import paths
@@ -82,7 +81,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     return write_bytes(path, text.encode("utf-8"))
 
 
-def write_csv(path: str | os.PathLike[str], frame: Any) -> Path:
+def write_csv(path: str | os.PathLike[str], frame) -> Path:
     """Write a pandas table atomically as CSV without its index. A text that a spreadsheet would run as a formula gets
     an apostrophe in front; numbers stay numbers."""
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime"])
@@ -95,7 +94,7 @@ def write_json(path: str | os.PathLike[str], content: object) -> Path:
     return write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
 
 
-def as_json(content: object) -> Any:
+def as_json(content: object):
     """Return the content as JSON gives it back: numpy made plain; NaN and infinity, which JSON does not know, None."""
     return json.loads(json.dumps(content, default=_plain), parse_constant=lambda name: None)
 

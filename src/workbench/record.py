@@ -17,8 +17,7 @@ FILE = Path(__file__).with_name("calibration.csv")
 
 
 def load_record() -> pd.DataFrame:
-    """The record as a table, one row per setting; empty before the first calibration."""
-    # One set is called "null", which pandas would read as missing.
+    """The record, one row per setting (a set is called "null", which is not missing); empty before any calibration."""
     return pd.read_csv(FILE, keep_default_na=False, na_values=[""]) if FILE.is_file() else pd.DataFrame()
 
 

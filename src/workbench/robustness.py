@@ -45,8 +45,7 @@ def scale_panel(panel, idata, *, lang) -> tuple[str, str] | None:
     independent = lambda part: callaway_santanna(part, repeated=not panel.attrs.get("shares"))
     flat, percent, other = idata.attrs["att_flat"], linear.both_scales(data, **shocks)[0], independent(data)
     difference = lambda part: linear.both_scales(part, **shocks)[1] - independent(part)
-    gap = flat - other if np.isfinite(percent) else np.nan
-    status, chance = parted(panel, data, gap=gap, difference=difference)
+    status, chance = parted(panel, data, gap=flat - other if np.isfinite(percent) else np.nan, difference=difference)
     about = {"latent": flat, "percentages": percent, "other": other}
     return status, said("scale_panel", lang, status=status, chance=chance, **about)
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -35,9 +34,7 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 KERNEL_ENVIRONMENT = dict.fromkeys((*ONE_THREAD, "PYDEVD_DISABLE_FILE_VALIDATION"), "1")
 
 
-def run_notebook(
-    notebook, parameters, *, out, data_hash=None, cores=None, minutes=None, say=lambda text: None
-) -> dict[str, Any]:
+def run_notebook(notebook, parameters, *, out, data_hash=None, cores=None, minutes=None, say=lambda text: None) -> dict:
     """Run a notebook, publish what it made in the folder `out`, and return the content of status.json.
 
     `say` gets each section's heading as it begins; `cores` (all) is for a fit, `minutes` (no limit) for the notebook. A
@@ -64,7 +61,7 @@ def run_notebook(
     return status
 
 
-def finished(notebook, parameters, *, out, data_hash=None) -> dict[str, Any] | None:
+def finished(notebook, parameters, *, out, data_hash=None) -> dict | None:
     """Return status.json of `out` if it is what this run would make: parameters, data, notebook, code; else None."""
     wanted = _identity(resolve(notebook), parameters, out=out, data_hash=data_hash)[-1]["hashes"]
     try:
@@ -138,7 +135,7 @@ def _execute(source: Path, values: dict, *, work: Path, cores=None, minutes=None
     injected = values | {"out": str(work)} | ({"raw": str(resolve(values["raw"]))} if values.get("raw") else {})
     place, ends = {"cell": 0, "section": ""}, time.monotonic() + 60 * (minutes or 0)
 
-    def on_cell_start(cell: Any, **_: Any) -> None:
+    def on_cell_start(cell, **_) -> None:
         heading = re.match(r"#+ +(.+)", cell.source) if cell.cell_type == "markdown" else None
         place["cell"] += cell.cell_type == "code" and bool(cell.source.strip())
         if heading:
@@ -192,10 +189,10 @@ def _kernel_manager(cores: int | None) -> type:
     return OwnKernel
 
 
-def _clean(path: Path, private: Callable[[str], str]) -> dict[str, Any]:
+def _clean(path: Path, private: Callable[[str], str]) -> dict:
     """Take this machine's folders out of a JSON file and return what it then holds; {} if there is none."""
 
-    def cleaned(value: Any, key: str = "") -> Any:
+    def cleaned(value, key=""):
         if isinstance(value, dict):
             return {name: cleaned(each, name) for name, each in value.items()}
         if isinstance(value, list):
@@ -209,7 +206,7 @@ def _clean(path: Path, private: Callable[[str], str]) -> dict[str, Any]:
     return content
 
 
-def _render(work: Path, *, lang: str, result: Mapping[str, Any], say: Callable[[str], None]) -> str | None:
+def _render(work: Path, *, lang: str, result: Mapping, say: Callable[[str], None]) -> str | None:
     """Write work/report.html, where there is a notebook; return None, or in words why it could not be made."""
     if not (work / "notebook.ipynb").is_file():
         return None
@@ -228,7 +225,7 @@ def _render(work: Path, *, lang: str, result: Mapping[str, Any], say: Callable[[
     return None
 
 
-def _outcome(failure: str | None, result: Mapping[str, Any]) -> dict[str, str]:
+def _outcome(failure: str | None, result: Mapping) -> dict[str, str]:
     """Return state and reason: failed, blocked by a check, or done whatever the verdict."""
     if failure:
         return {"state": "failed", "reason": failure}
@@ -238,7 +235,7 @@ def _outcome(failure: str | None, result: Mapping[str, Any]) -> dict[str, str]:
     return {"state": "done", "reason": ""}
 
 
-def _publish(work: Path, target: Path, status: dict[str, Any]) -> None:
+def _publish(work: Path, target: Path, status: dict) -> None:
     """Move a run's files into place. Without status.json a folder counts as unfinished, so it goes first and comes last."""
     target.mkdir(exist_ok=True)
     record = target / "status.json"

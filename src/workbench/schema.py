@@ -5,7 +5,6 @@ Nothing is coerced in silence, no check stops at the first fault; libraries brin
 
 import re
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -77,7 +76,7 @@ class Sheet:
             column = f"column {own!r}" + (f" ({bad.name})" if own != bad.name else "")
             self.faults.say(f"{self.file}, {lines_of(bad.index)}, {column}: {shown(bad)}; allowed: {allowed}")
 
-    def refuse_unknown(self, values: pd.Series, known: Iterable, *, most: int = 99, more: str = "") -> pd.Series:
+    def refuse_unknown(self, values: pd.Series, known, *, most: int = 99, more: str = "") -> pd.Series:
         """Refuse the values that are none of `known`, with the nearest name; return the others, those missing too."""
         names = list(dict.fromkeys(known))
         bad = values[values.notna() & ~values.isin(names)]

@@ -86,12 +86,10 @@ def odds(result: dict, *, lang: str) -> list[dict]:
     first, other = ("rise", "fall") if verdict in RISES else ("fall", "rise")
     size = "within" if verdict == "no worthwhile change" else first
     rows = [(size, f"p_{size}_minimum"), (first, f"p_{first}"), (other, f"p_{other}")]
-    texts = [
-        said("odds", lang, kind=kind, minimum=key.endswith("minimum") and result["minimum_pp"]) for kind, key in rows
-    ]
+    told = lambda kind, key: said("odds", lang, kind=kind, minimum=key.endswith("minimum") and result["minimum_pp"])
     return [
-        {"kind": kind, "text": text, "chance": percent(att[key], lang), "percent": whole_percent(att[key])}
-        for (kind, key), text in zip(rows, texts, strict=True)
+        {"kind": kind, "text": told(kind, key), "chance": percent(att[key], lang), "percent": whole_percent(att[key])}
+        for kind, key in rows
     ]
 
 

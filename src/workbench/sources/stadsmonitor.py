@@ -5,10 +5,8 @@ xlsx: Gemeente, Indicator, Item, an unnamed year (an Excel date, or plain), an e
 What the publisher does not say is assumed in stadsmonitor.toml and told in the city's notices.
 """
 
-import os
 import tomllib
 import zipfile
-from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -24,7 +22,7 @@ LONG_COLUMNS = ("gemeente", "indicator_nl", "pct", "source_sheet", "jaar")
 COLUMNS = ["area", "wave", "item", "category", "share"]
 
 
-def import_files(files: Sequence[os.PathLike[str] | str], *, out: Path, projects: Path | None = None) -> Path:
+def import_files(files, *, out: Path, projects: Path | None = None) -> Path:
     """Write the publisher's files, any number of xlsx and its long csv, as the city folder `out`, with `projects` as
     its projects.csv, and return it. SchemaError with every fault, and then nothing is written."""
     faults, out = Faults(), Path(out)
