@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from workbench import disclosure, provenance, report, setting, sharing, tables
+from workbench import disclosure, provenance, report, setting, sharing
 from workbench.cities import load_city, survey_as_given
 from workbench.errors import ParameterError
 
@@ -426,20 +426,9 @@ def test_an_evaluation_takes_its_card_along_or_says_why_not(run, tmp_path, monke
     assert json.loads(files["provenance.json"])["sentence"] == "We cannot tell."
 
 
-def test_tables_of_registrations_and_cards_tell_months():
+def test_a_table_of_registrations_tells_months():
     columns = ["project", "registered", "sha256", "field", "registered_value", "used_value"]
     compared = pd.DataFrame([["meet", "2021-01-31", "", "start", "2021-06-01", "2021-09-01"]], columns=columns)
     panel = {"project_name": pd.Series({"meet": "Meeting house"}).to_xarray()}
     rows = setting.registration(compared.assign(deviation="start"), panel=panel, lang="en")
     assert {"2021-01", "2021-06", "2021-09"} <= set(rows.iloc[0])
-    card = {
-        "file": "a.json",
-        "city": "a",
-        "city_name": "A",
-        "inside": [0],
-        "made": "2026-01-31",
-        "use": "",
-        "verdict": "",
-        "grade": 3,
-    }
-    assert "2026-01" in set(tables.cards([card, card], [], lang="en").iloc[0])

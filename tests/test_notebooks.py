@@ -5,10 +5,13 @@ import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+from test_cards import card, project, write
+from test_pooling import drawn
 
-from workbench import figures, parameters, tables
+from workbench import figures, parameters, pooling, tables
 from workbench.simulate import simulate_city
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -202,3 +205,34 @@ def test_a_gap_of_a_project_without_scores_asks_for_them(shown, rated):
     manifest.write_text(manifest.read_text().split("[collective_impact]")[0])
     steps = shown("08-collective-impact", **rated)["The lowest conditions and their next steps"]
     assert steps["next step"].tolist() == ["No scores yet: have two people score it by the rubric."]
+
+
+def test_cards_pooled_and_left_out_are_told_apart_and_every_number_is_the_cards_or_the_draws(
+    shown, tmp_path, monkeypatch
+):
+    write(tmp_path, card("aa"))
+    write(tmp_path, card("bb", projects=(project("hosts", without_pp=50.0), project("greens", without_pp=50.0))))
+    write(tmp_path, card("cc", made="2025-12-31", hashes=card("aa")["hashes"]))
+    idata = drawn(-0.2)
+    theta = np.broadcast_to([-0.1, -0.3, -0.2, -0.2], (4, 1000, 4)) + 0.0
+    idata["posterior"] = idata["posterior"].to_dataset().assign(theta=(("chain", "draw", "project"), theta))
+    idata.attrs |= dict.fromkeys(("model", "prior", "discount", "draws", "tune", "chains", "seed", "sampler"), "")
+    refits = pd.DataFrame({"kind": ["prior", "without", "project"], "name": ["wide", "aa", "greening"]})
+    refits = refits.assign(mean=-0.1, sd=0.05, lower90=-0.2, upper90=0.0)
+    for name, made in {"pool_sampler": None, "fit_pool": idata, "refits": refits}.items():
+        monkeypatch.setattr(pooling, name, lambda *_, made=made, **__: made)
+    found = shown("07-compare-cities", cards=str(tmp_path))
+    used = ["pooled", "pooled", "left out: the same data as another card"]
+    cards = found["Evidence cards"]
+    assert cards["card"].tolist() == ["aa.json", "bb.json", "cc.json"] and cards["in this pool"].tolist() == used
+    assert cards["projects"].tolist() == ["2", "2", ""] and cards["made"].tolist()[0] == "2026-01", "months, not days"
+    forest = found["Effects of projects in percentage points, by themselves and pooled"]
+    assert forest["project"].tolist()[0] == "Street hosts, AA" and len(forest) == 6
+    # 100 (expit(logit(0.25) - 0.1) - 0.25), and the same at -0.1 -+ 1.645 x 0.2
+    assert forest.iloc[0, 1:3].tolist() == ["−1.8 (−7.2 to +4.5)", "−1.8 (−1.8 to −1.8)"]
+    assert forest.iloc[4:, 1].tolist() == ["", ""]
+    base = found["The mean effect at each city's base, in percentage points"]
+    assert base.iloc[:, :3].values.tolist() == [["AA", "25.0 %", "−3.6"], ["BB", "50.0 %", "−5.0"]]
+    others = found["The mean under other priors, and without each city"]
+    assert others.iloc[:, 0].tolist() == ["wide prior", "without AA", "greening, against the mean"]
+    assert others.iloc[0, 1:].tolist() == ["−0.10", "−0.20 to 0.00"]

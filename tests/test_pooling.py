@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pooling as benchmark
 import pytest
 import xarray as xr
@@ -11,6 +10,7 @@ from test_cards import card, project, write
 
 from workbench import cards, pooling
 from workbench.errors import ParameterError
+from workbench.language import said
 from workbench.models import evidence
 
 
@@ -66,8 +66,9 @@ def test_small_studies_with_larger_effects_are_noticed_and_equal_ones_are_not():
     tilted = pool_of(30, estimate=-0.1 - 2 * se + 0.3 * se * rng.standard_normal(30), se=se)
     assert pooling.small_studies(level, drawn(0, tau=0.01))["p"] > 0.1
     assert pooling.small_studies(tilted, drawn(0, tau=0.01))["slope"] == pytest.approx(-2, abs=0.3)
-    assert "failures may be missing" in pooling.small_studies_sentence(tilted, drawn(0, tau=0.01), lang="en")
-    assert "10 projects or more" in pooling.small_studies_sentence(pool_of(9), drawn(0), lang="en")
+    assert pooling.small_studies(pool_of(9), drawn(0)) is None, "fewer than 10 projects"
+    told = lambda p: said("small_studies", "en", p=p, few=10)
+    assert "failures may be missing" in told(0.05) and "no sign" in told(0.2) and "10 projects or more" in told(None)
 
 
 def test_a_slope_that_the_prior_made_is_called_prior_dominated():
@@ -94,16 +95,13 @@ def test_draws_that_did_not_settle_give_no_pooled_result():
     assert pooling.sentence(pool_of(3), idata, lang="en").startswith("No pooled result")
 
 
-def test_every_row_of_the_table_and_of_the_forest_is_the_draws_own():
+def test_every_row_of_the_table_is_the_draws_own():
     idata, pool = drawn(-0.2), pool_of(2)
     theta = np.broadcast_to([-0.1, -0.3], (4, 1000, 2)) + 0.0
     idata["posterior"] = idata["posterior"].to_dataset().assign(theta=(("chain", "draw", "project"), theta))
-    pool = pool.assign_coords(label=("project", np.array(["one", "two"], object)))
     table = pooling.effects_table(pool, idata)
-    rows = pooling.forest(pool, table)
-    assert rows["label"].tolist()[:2] == ["one", "two"] and rows["kind"].tolist()[2:] == ["pooled_mean", "next_city"]
-    assert rows["mean"].tolist()[:2] == pytest.approx([pooling.to_pp(-0.1, 25.0), pooling.to_pp(-0.3, 25.0)])
-    assert rows["own_lower90"][0] == pytest.approx(pooling.to_pp(-0.2 - 1.645 * 0.2, 25.0))
+    rows = table[(table["estimand"] == "pooled_by_project") & (table["scale"] == "pp")]
+    assert rows["mean"].tolist() == pytest.approx([pooling.to_pp(-0.1, 25.0), pooling.to_pp(-0.3, 25.0)])
     at_base = table[table["estimand"] == "pooled_mean_at_base"]
     assert at_base["city"].tolist() == ["c0", "c1"] and set(at_base["scale"]) == {"pp"}
 
@@ -163,13 +161,3 @@ def test_kinds_and_scores_enter_only_where_there_are_some():
     names = {v.name for v in evidence.build_model(cards.stack(cards.choose(both)[0])).unobserved_RVs}
     plain = {v.name for v in evidence.build_model(pool_of(3)).unobserved_RVs}
     assert {"slope", "kind_effect"} <= names and not {"slope", "kind_effect"} & plain
-
-
-def test_the_table_of_refits_names_every_prior_and_city():
-    frame = pd.DataFrame({"kind": ["prior", "without", "project"], "name": ["wide", "aa", "greening"]})
-    frame = frame.assign(mean=-0.1, lower90=-0.2, upper90=0.0)
-    from workbench import tables
-
-    assert tables.refits(frame, names={"aa": "Aaton"}, lang="en").iloc[:, 0].tolist() == [
-        "wide prior", "without Aaton", "greening, against the mean",
-    ]  # fmt: skip

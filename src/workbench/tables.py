@@ -180,29 +180,3 @@ def parameters(values: dict, *, lang: str) -> pd.DataFrame:
 def facts(values: dict, *, lang: str) -> pd.DataFrame:
     """Names and values as `frame` heads and writes columns, one below the other."""
     return parameters(frame(pd.DataFrame([values]), " ".join(values), lang=lang).iloc[0].to_dict(), lang=lang)
-
-
-def forest(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
-    """Each project's own estimate and the pooled one in pp, then the mean and a next city; `rows` of `pooling.forest`."""
-    return frame(rows, "label own pooled p_fall", lang=lang)
-
-
-def at_base(effects: pd.DataFrame, pool: xr.Dataset, *, names: dict, lang: str) -> pd.DataFrame:
-    """The pooled mean in pp at each city's base (percent unsafe without the projects, mean over them); `names` of cities."""
-    rows = effects.query("estimand == 'pooled_mean_at_base'")[["city", "mean", "lower90", "upper90"]]
-    base = rows["city"].map(pool["base_pp"].groupby("city").mean().to_series())
-    return estimates(rows.assign(base=base, city=rows["city"].map(names)), "city base", lang=lang)
-
-
-def refits(rows: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
-    """The pooled mean (logit) under each prior, without each city, and kinds of project; `rows` of `pooling.refits`."""
-    rows = rows.assign(name=rows["name"].where(rows["kind"] != "without", rows["name"].map(names)))
-    return frame(rows.rename(columns={"mean": "logit"}), "refit logit interval_logit", lang=lang)
-
-
-def cards(chosen: list[dict], left_out: list[dict], *, lang: str) -> pd.DataFrame:
-    """Cards pooled and cards left out, with the reason."""
-    used = [card | {"projects": len(card["inside"])} for card in chosen]
-    rows = pd.DataFrame([*used, *left_out]).drop(columns="city").rename(columns={"city_name": "city"})
-    rows["made"] = rows["made"].str[:7]  # reports tell months, not days
-    return frame(rows, "file city projects made verdict grade use", lang=lang)
