@@ -214,6 +214,15 @@ def test_the_pictures_beside_a_table_of_people_leave_with_it(town):
     assert "iVBORw0KGgo" not in disclosure.markup(both, town, "")[0]
 
 
+def test_a_picture_with_a_leak_in_its_text_beside_a_table_with_one_is_taken_out_once(town):
+    people = grid(
+        [["0", "f", "never"], ["1", "m", "rarely"]], caption="", heads=["", "geslacht", "unsafe_neighbourhood"]
+    )
+    shown = report.render(page(html(people), picture(f"The line of {ID}.")), lang="nl", title="x")
+    made, found = disclosure.markup(shown, town, "")
+    assert len(found) == 2 and made.count("Weggelaten voor het delen.") == 2 and ID not in made
+
+
 def test_short_numbers_are_identifiers_only_under_a_heading_that_says_so():
     facts = disclosure.Facts({}, frozenset(map(str, range(1, 200))), (), {"7": "7"}, {}, {})
     rows = [["12", "4.1"], ["15", "3.9"]]

@@ -26,19 +26,15 @@ SMALL_GROUP = 100  # that nobody or everybody of fewer people answered so tells 
 SAID = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 PATTERNS = [(p["rule"], re.compile(p["find"], re.IGNORECASE), p["instead"]) for p in SAID["patterns"]]
 WORDS = {name: re.compile(text, re.IGNORECASE) for name, text in SAID["words"].items()}
-RULES, DATE, COUNT, ALL = (
-    SAID["rules"],
-    PATTERNS[0][0],
-    PATTERNS[-1][0],
-    (-1, -1),
-)  # ALL: the cell that is a whole table
+RULES, DATE, COUNT = SAID["rules"], PATTERNS[0][0], PATTERNS[-1][0]
+ALL = (-1, -1)  # the cell that stands for a whole table
 TOKEN, PICTURE = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+"), re.compile(r"data:image/[\w.+-]+;base64,[\w+/=\s]+")
 HEADING, ANSI = re.compile(r"<(?:h[1-6]|b)\b[^>]*>([^<]{1,80})"), re.compile(r"\x1b\[[\d;]*m")
 FIRST, LONG = 5, 15  # of a free text the first words are looked for; a shorter text is an ordinary phrase
 
 # What must not leave of a city, texts as `plain` makes them: `known` words in a row -> their rule, by the first of them;
-# respondents' `ids`; of the columns of the `survey` (heading, is it area or wave, values); label -> id of `areas` and
-# `waves`; `n` of (area, wave); `groups` of areas that reports tell of.
+# respondents' `ids`; of the columns of the `survey` (heading, is it area or wave, values, their set); label -> id of `areas`
+# and `waves`; `n` of (area, wave); `groups` of areas that reports tell of.
 Facts = namedtuple("Facts", "known ids survey areas waves n groups", defaults=({}, frozenset(), (), {}, {}, {}, ()))
 
 
@@ -84,7 +80,7 @@ def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
     for name, heading, values in [*columns, *((name, name, city.respondents[name]) for name in city.respondents)]:
         values, count = values.astype(object).fillna(""), values.value_counts()
         compared = values.map({value: plain(value) for value in values.unique()}).tolist()
-        survey.append((plain(heading), name in ("area", "wave"), compared))
+        survey.append((plain(heading), name in ("area", "wave"), compared, set(compared)))
         if name not in (*ITEMS, "respondent", "area", "wave", "weight"):
             least = 4 if WORDS["personal"].fullmatch(heading) else LONG
             rare = {one: _words(one) for one in map(str, count.index[count < K]) if plain(one) not in areas}
@@ -94,10 +90,8 @@ def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
 
 
 def _by_first(known: dict) -> dict:
-    return {
-        first: {words: known[words] for words in some}
-        for first, some in groupby(sorted(filter(None, known)), itemgetter(0))
-    }
+    rows = groupby(sorted(filter(None, known)), itemgetter(0))
+    return {first: {words: known[words] for words in some} for first, some in rows}
 
 
 def hidden(keys, n: dict, groups=()) -> set:
@@ -107,9 +101,8 @@ def hidden(keys, n: dict, groups=()) -> set:
     """
     taken, (areas, waves) = set(keys) & small(n), (sorted({key[axis] for key in keys}) for axis in (0, 1))
     lines = [{key for key in keys if key[0] == area} for area in areas]
-    lines += [
-        {k for k in keys if k[0] in group and k[1] == w} for w in waves for group in sorted([*groups, areas], key=len)
-    ]
+    groups = sorted([*groups, areas], key=len)
+    lines += [{key for key in keys if key[0] in group and key[1] == wave} for wave in waves for group in groups]
     while alone := [line for line in lines if len(line & taken) == 1 < len(line)]:
         # One that stands in line with others already taken protects these as well; then the one with the fewest people.
         near = {key: sum(key[0] == area or key[1] == wave for area, wave in taken) for key in alone[0] - taken}
@@ -130,10 +123,8 @@ def table(heads: list, rows: list, caption: str, facts: Facts) -> dict[tuple[int
     few_in = {area for area, _wave in few}
     column = [_labels_in(short, facts.areas)]
     column.append(_labels_in(short, facts.waves, but=column[0]))
-    words = [
-        [word for name in head for word in (plain(name), *(one for one in _words(name) if len(one) > 3))]
-        for head in heads
-    ]
+    long = lambda name: [word for word in _words(name) if len(word) > 3]  # a year inside a heading
+    words = [[word for name in head for word in (plain(name), *long(name))] for head in heads]
     above = [[next((names[word] for word in each if word in names), None) for names in labels] for each in words]
     for r, c in ((r, c) for r, row in enumerate(short) for c in range(len(row)) if re.search(r"\d", row[c])):
         cell, about = rows[r][c].strip(), [*heads[c], caption]
@@ -170,13 +161,13 @@ def _of_people(heads, columns, facts: Facts) -> bool:
     pairs, weight = [], 0
     for head, column in zip(heads, columns, strict=True):
         top, filled = set(map(plain, head)), {cell for cell in column if cell}
-        own = any(heading in top and facts.ids.issuperset(values) for heading, _place, values in facts.survey)
+        own = any(heading in top and given <= facts.ids for heading, _place, _values, given in facts.survey)
         named = (own or any(map(WORDS["respondent"].fullmatch, top))) and not filled <= set(facts.areas)
         if named and 2 * len(filled & facts.ids) >= len(filled):
             return True
         in_words = len(filled) > 1 and not any(re.match(r"[\d.,]+$", cell) for cell in filled)
-        for heading, place, values in facts.survey if filled else ():
-            if (heading in top or in_words and not place) and filled.issubset(values):
+        for heading, place, values, given in facts.survey if filled else ():
+            if (heading in top or in_words and not place) and filled <= given:
                 pairs, weight = [*pairs, (column, values)], weight + (0 if place else 2 if heading in top else 1)
                 break
     theirs = set(zip(*(values for _column, values in pairs), strict=True)) if len(pairs) > 1 < weight else ()
@@ -185,7 +176,10 @@ def _of_people(heads, columns, facts: Facts) -> bool:
 
 
 def text(content: str, facts: Facts, place: str) -> tuple[str, list]:
-    """Walk text, or markup as text: no identifiers, free text, dates, paths, names and counts of a few."""
+    """Walk text, or markup as text: no identifiers, free text, dates, paths, names and counts of a few.
+
+    Days in JSON are no finding: when a run or a card was made goes to the month, or is part of what was sealed.
+    """
     spans = [(m.start(), m.end(), m.expand(to), rule) for rule, find, to in PATTERNS for m in find.finditer(content)]
     tokens = list(TOKEN.finditer(content))
     words = [token[0].casefold() for token in tokens]
@@ -199,14 +193,9 @@ def text(content: str, facts: Facts, place: str) -> tuple[str, list]:
         if begin >= at:
             under = HEADING.findall(content, 0, begin)[-1:] if "<" in content else []
             made, at = [*made, content[at:begin], instead], end
-            found.append((", ".join([place, *under]), content[begin:end], rule))
+            if rule != DATE or not place.endswith(".json"):
+                found.append((", ".join([place, *under]), content[begin:end], rule))
     return "".join([*made, content[at:]]), found
-
-
-def undated(content: str, facts: Facts, place: str) -> tuple[str, list]:
-    """Walk JSON: days there tell when a run or card was made; they go to the month, or belong to a seal, without a word."""
-    made, found = text(content, facts, place)
-    return made, [one for one in found if one[2] != DATE]
 
 
 def _told(hits: dict, heads: list, rows: list, place: str) -> list:
@@ -258,7 +247,7 @@ def markup(content: str, facts: Facts, place: str) -> tuple[str, list]:
             cells[r][c].attrs.pop("class", None)  # its shade tells how high the number was
         output = tag.find_parent("div", class_=lambda name: name != "scroll") if said and tag.name != "img" else None
         gone = [*(output.find_all("img") if output else ()), *([tag] if said and (ALL in hits or not hits) else ())]
-        for one in gone:
+        for one in (one for one in gone if one.parent):  # not gone before
             one.replace_with(note)
         found += said
     made, traces = text(str(soup), facts, place)
@@ -286,8 +275,8 @@ def notebook(content: str, facts: Facts, place: str) -> tuple[str, list]:
         for output in cell["outputs"]:
             shown += [*output.get("data", {}).items(), *output.items(), ("alt", json.dumps(output.get("metadata")))]
         texts = [(name, ANSI.sub("", "".join(part))) for name, part in shown if isinstance(part, str | list)]
-        html = "".join(
+        shown = (
             part if "html" in name else f"<pre>{escape(part)}</pre>" for name, part in texts if "image" not in name
         )
-        found += markup(html, facts, f"{place}, cell [{number}]")[1]
+        found += markup("".join(shown), facts, f"{place}, cell [{number}]")[1]
     return content, list(dict.fromkeys(found))

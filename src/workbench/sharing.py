@@ -21,8 +21,9 @@ from workbench.panel import CHOICES, build_panel
 from workbench.paths import outside_cities, relative, resolve
 from workbench.runs import FINISHED, PLACES
 
-WALKS = {".html": disclosure.markup, ".csv": disclosure.comma_separated, ".ipynb": disclosure.notebook}
-WALKS[".json"] = disclosure.undated
+WALKS = {".html": disclosure.markup, ".csv": disclosure.comma_separated, ".json": disclosure.text}
+WALKS[".ipynb"] = disclosure.notebook
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 LEAVE, RETOLD = ("report.html", "effects.csv", "provenance.json"), ("status.json", "result.json", "pooled.json")
 TOLD = ("verdict", "sentence", "grade", "n", "checks", "provenance")
 MODELLED = 30  # respondents in an area and wave below which the effect there is more the model's than the survey's
@@ -44,8 +45,9 @@ def share(run_dirs, *, out, suppress=False, earlier=(), raw=None, say=print) -> 
             runs[folder.name] = run = _walked(folder, raw=raw, suppress=suppress)
             faults += [f"{folder.name}, {place}: {value!r}: {rule}" for place, value, rule in run["faults"]]
             groups |= _groups(folder.name, run["release"])
-        except (ParameterError, SchemaError) as error:
-            faults += [f"{folder.name}: {line}" for line in str(error).splitlines()]
+        except BROKEN as error:  # what cannot be read does not leave
+            why = str(error) if isinstance(error, ParameterError | SchemaError) else f"cannot be read: {error!r}"
+            faults += [f"{folder.name}: {line}" for line in why.splitlines()]
     if faults := list(dict.fromkeys(faults + differences(groups, earlier=earlier))):
         raise ParameterError("\n".join([*faults, f"findings: {len(faults)}; nothing was written (docs/sharing.md)"]))
     packed = io.BytesIO()
@@ -77,17 +79,13 @@ def differences(groups: dict, *, earlier=()) -> list[str]:
 
 def _walked(folder: Path, *, raw, suppress: bool) -> dict:
     """What a run holds: `files` that leave, `faults` that keep it in, what is `said` of the rest, and its `release`."""
-    try:
-        texts = {file.name: file.read_text("utf-8") for file in sorted(folder.iterdir()) if file.suffix in WALKS}
-        status, result, pooled = (json.loads(texts.pop(name, "{}")) for name in RETOLD)
-        finished = status.get("state") in FINISHED and "report.html" in texts
-        told = {name: value for name, value in (result or pooled).items() if name in TOLD}
-        told["parameters"] = {name: value for name, value in status.get("parameters", {}).items() if name not in PLACES}
-        told |= {name: status.get(name) for name in ("hashes", "finished")}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ParameterError(f"cannot be read: {error}") from None
-    if not finished:
+    texts = {file.name: file.read_text("utf-8") for file in sorted(folder.iterdir()) if file.suffix in WALKS}
+    status, result, pooled = (json.loads(texts.pop(name, "{}")) for name in RETOLD)
+    if status.get("state") not in FINISHED or "report.html" not in texts:
         raise ParameterError("no finished run; allowed: a folder with status.json (done or blocked) and report.html")
+    told = {name: value for name, value in (result or pooled).items() if name in TOLD}
+    told |= {name: status[name] for name in ("hashes", "finished")}
+    told["parameters"] = {name: value for name, value in status["parameters"].items() if name not in PLACES}
     texts["provenance.json"] = _json(told)
     facts, release = _of_whom(status, result, texts["report.html"], raw=raw)
     walk = lambda name, content: WALKS[Path(name).suffix](content, facts, name)
@@ -156,7 +154,7 @@ def _given_out(places) -> dict:
             with zipfile.ZipFile(resolve(place)) as archive:
                 for name in (name for name in archive.namelist() if name.endswith("/release.json")):
                     found |= _groups(f"{Path(place).name}/{name.split('/')[0]}", json.loads(archive.read(name)))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except (*BROKEN, zipfile.BadZipFile) as error:
             raise ParameterError(f"{relative(place)} is no zip of workbench share: {error}") from None
     return found
 
