@@ -33,6 +33,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from workbench import batch, cli, plans
+from workbench.cities import write_processed
 from workbench.errors import ParameterError, SchemaError
 from workbench.runs import FINISHED
 from workbench.simulate import simulate_city
@@ -693,9 +694,10 @@ def check_city(root: Path, case: Case) -> tuple[str, str]:
             assert checked.stdout.endswith("The files keep to the contract.\n") and not checked.stderr
             words = checked.stdout
             try:
-                plans.read_inputs(
-                    plans.validate_parameters(f"notebooks/{EVALUATE}.ipynb", {"city": city, "raw": str(raw)})
-                )
+                values = {"city": city, "raw": str(raw)}
+                _, place, panel = plans.read_inputs(plans.validate_parameters(f"notebooks/{EVALUATE}.ipynb", values))
+                with tempfile.TemporaryDirectory() as processed:
+                    write_processed(place, Path(processed), panel=panel)
             except ParameterError as error:
                 state, words = "no evaluation", str(error)
     assert state, f"exit code {checked.exit_code}: {checked.output:.300}"
