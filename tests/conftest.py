@@ -1,5 +1,6 @@
 """What several tests share. City folders are built in tmp_path, small enough to check by hand."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -80,3 +81,33 @@ def ax():
     figure, axes = plt.subplots(figsize=(8, 4))
     yield axes
     plt.close(figure)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Return a function that runs a notebook's cells here and returns what it shows.
+
+    Tables by the title above them (the last one of each title), `pictures` as pairs of figure and alt text, `sentences`.
+    """
+    import matplotlib.pyplot as plt
+
+    from workbench import figures, tables
+
+    folder, drawn = Path(__file__).resolve().parent.parent / "notebooks", []
+
+    def run(name: str, **given) -> dict:
+        found, made = {"pictures": [], "sentences": []}, {"__name__": "notebook"}
+        keep = lambda frame, caption, **_: found.update({caption.partition("\n")[0]: frame})
+        monkeypatch.setattr(tables, "html", keep)
+        monkeypatch.setattr(tables, "sentence", found["sentences"].append)
+        monkeypatch.setattr(figures, "show", lambda fig, alt, **_: found["pictures"].append((fig, alt)))
+        for cell in json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), made)  # noqa: S102
+                made |= given if "parameters" in cell["metadata"].get("tags", []) else {}
+        drawn.extend(fig for fig, _alt in found["pictures"])
+        return found
+
+    yield run
+    for fig in drawn:
+        plt.close(fig)

@@ -4,14 +4,13 @@ import ast
 import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from test_cards import card, project, write
 from test_pooling import drawn
 
-from workbench import figures, parameters, pooling, tables
+from workbench import parameters, pooling
 from workbench.simulate import simulate_city
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -95,23 +94,6 @@ def test_notebooks_readme_names_every_notebook():
 
 
 # --- what notebooks make themselves -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """Run a notebook's cells here: its tables as rows of text by the title above them, the last one of each title."""
-
-    def run(name, **given):
-        found, made = {}, {"__name__": "notebook"}
-        keep = lambda frame, caption, **_: found.update({caption.partition("\n")[0]: frame})
-        monkeypatch.setattr(tables, "html", keep)
-        monkeypatch.setattr(figures, "show", lambda fig, *_, **__: plt.close(fig))
-        for cell in code(json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))):
-            exec(source(cell), made)  # noqa: S102
-            made |= given if "parameters" in cell["metadata"].get("tags", []) else {}
-        return found
-
-    return run
 
 
 def test_a_city_is_told_by_its_counts_and_areas_with_the_fewest_answers_stand_first(

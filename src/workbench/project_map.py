@@ -18,37 +18,11 @@ from workbench.items import ITEMS
 from workbench.language import month, said, short, translator
 
 
-def runs(place, *, focus="") -> pd.DataFrame:
-    """A city's rows of projects, of one focus area or all, those that start first on top; `area_name` added."""
-    rows = place.projects[place.projects["focus"].eq(focus) | (focus == "")]
-    first = rows.groupby("project")["start"].transform("min")
-    rows = rows.assign(area_name=rows["area"].map(place.areas.set_index("area")["name"]), first=first)
-    return rows.sort_values(["first", "project", "start", "area"]).reset_index(drop=True)
-
-
-def overlaps(place, *, focus="") -> pd.DataFrame:
-    """Pairs of projects that run in one area at the same time: `area`, both names, `begin`, `end` (NaT = still).
-
-    With a `focus` one of the two has it: the other one matters as much for what can be told apart.
-    """
-    rows = place.projects[["area", "project", "name", "start", "stop", "focus"]]
-    both = rows.merge(rows, on="area", suffixes=("", "_other")).query("project < project_other")
-    both["begin"], both["end"] = both[["start", "start_other"]].max(axis=1), both[["stop", "stop_other"]].min(axis=1)
-    asked = both["focus"].eq(focus) | both["focus_other"].eq(focus) | (focus == "")
-    return both[asked & ~(both["end"] <= both["begin"])].sort_values(["area", "begin"]).reset_index(drop=True)
-
-
-def overlap_table(pairs, place, *, lang) -> pd.DataFrame:
-    """`overlaps` for readers."""
-    names = place.areas.set_index("area")["name"]
-    rows = pairs.assign(area=pairs["area"].map(names), project=pairs["name"])
-    return tables.frame(rows, "area project name_other begin end", lang=lang)
-
-
 def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
     """A bar per project and area: announced grey, starting pale, running in full blue, hatched where two run at a time.
 
-    Orange columns are survey waves. `rows` of `runs` (the first 40 are drawn), `pairs` of `overlaps`.
+    Orange columns are survey waves. `rows` of projects with `area_name`, in order (the first 40 are drawn); `pairs` of
+    projects, `project` and `project_other`, in one `area` at a time, from `begin` to `end` (NaT = still).
     """
     _ = translator(lang).gettext
     shown = rows.head(40)
@@ -85,7 +59,7 @@ def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
 def reach(rows, place, *, by, lang) -> pd.DataFrame:
     """Cost and people reached, `by` project, focus or kind, and per resident of the areas it runs in.
 
-    A figure that any of its areas lacks is left out of the division, never counted as nothing. Rows of `runs`.
+    A figure that any of its areas lacks is left out of the division, never counted as nothing.
     """
     groups, population = rows.groupby(by, sort=False), place.areas.set_index("area")["population"]
     areas, known = groups["area"].unique(), groups[["cost_eur", "reached"]].sum(skipna=False)
@@ -129,16 +103,3 @@ def indicators(place, *, lang) -> pd.DataFrame:
         asked = [ITEMS[item].question[lang], "", _("own survey"), _("asked"), month(place.waves["end"].max(), lang)]
         table.loc[(dimension, item), :] = [dimensions[dimension], *asked]
     return table.reindex(dimensions.index, level="dimension").reset_index()
-
-
-def indicator_table(table, *, lang) -> pd.DataFrame:
-    """`indicators` for readers."""
-    rows = table.assign(dimension=table["dimension_name"], indicator=table["name"])
-    return tables.frame(rows, "dimension indicator told date unit found", lang=lang)
-
-
-def indicator_gaps(table, *, lang) -> str:
-    """How many of the indicators a city has, and the dimensions of which it has none."""
-    there = table["told"] != ""
-    some = there.groupby(table["dimension_name"], sort=False).any()
-    return said("indicators", lang, n=there.sum(), all=len(there), lacking=list(some.index[~some]))
