@@ -54,8 +54,10 @@ def build_card(folder, *, raw=None, draws=1000, seed=2026) -> dict:
     card = {
         "schema": VERSION, "made": f"{datetime.now(UTC):%Y-%m-%d}", "k": K,
         **{name: result[name] for name in ("city", "simulated", "item", "unsafe_from", "verdict", "grade", "n")},
-        "city_name": city.name, "family": ITEMS[panel.attrs["item"]].family, "window_months": panel.attrs["window_months"],
-        "thresholds": dict(zip(panel["category"].values[1:].tolist(), cut, strict=True)), "prior": result["provenance"]["prior"] + " and other cities' cards" * bool(result.get("evidence")),
+        "city_name": city.name, "family": ITEMS[panel.attrs["item"]].family,
+        "window_months": panel.attrs["window_months"],
+        "thresholds": dict(zip(panel["category"].values[1:].tolist(), cut, strict=True)),
+        "prior": result["provenance"]["prior"] + " and other cities' cards" * bool(result.get("evidence")),
         "projects": [_project(city, panel, posterior, p, result) for p in panel["project"].values],
         "latent": latent, "pp": pp, "posterior_pp": result["att_pp"],
         "checks": [{name: check[name] for name in ("name", "status")} for check in result["checks"]],
@@ -169,8 +171,9 @@ def _project(city, panel, posterior, project, result) -> dict:
     scores = collective.score(city.collective_impact, project, seen=collective.outcomes_seen(city))
     registered = result.get("registration", {}).get(project, {"deviations": []})
     return {
-        "project": str(project), "name": str(first["name"]), "kind": str(first["kind"]), "focus": str(first["focus"] or ""),
-        "areas": len(rows), "start": f"{rows['start'].min():%Y-%m}", "cost_eur": total("cost_eur"), "reached": total("reached"),
+        "project": str(project), "name": str(first["name"]), "kind": str(first["kind"]),
+        "focus": str(first["focus"] or ""), "areas": len(rows), "start": f"{rows['start'].min():%Y-%m}",
+        "cost_eur": total("cost_eur"), "reached": total("reached"),
         "without_pp": float(estimands.without(panel, posterior, project).mean()),
         "verdict": result["by_project"][project]["verdict"], "collective_impact": scores,
         "registration": None if "changed" in registered["deviations"] else registered.get("sha256"),

@@ -77,7 +77,7 @@ def convergence(found, *, reruns=0, lang) -> tuple[str, str]:
 
 
 def posterior_predictive(panel, idata, *, lang) -> tuple[str, str]:
-    """Whether the fitted model could have produced each observed share; warns when more lie outside 99 % than by chance."""
+    """Whether the fit could have produced each observed share; warns when more lie outside 99 % than chance allows."""
     outside = _outside(*_observed(panel), _modelled(panel, idata["posterior"]))
     surprising = binom.sf(outside.sum() - 1, outside.size, 0.01) < 0.01
     return ("warn" if surprising else "pass"), said("posterior_predictive", lang, outside=outside.sum(), n=outside.size)
@@ -142,7 +142,7 @@ def plausibility(att, *, lang) -> tuple[str, str]:
 
 
 def effective_n(panel, idata, att, *, lang) -> tuple[str, str] | None:
-    """Whether half or double the assumed number of answers moves the effect by the minimum or changes what is certain."""
+    """Whether half or double the assumed number of answers moves the effect by the minimum or changes what is sure."""
     other = {name: idata.attrs.get(f"att_{name}_n") for name in ("half", "double")}
     if None in other.values():
         return None
@@ -154,7 +154,7 @@ def effective_n(panel, idata, att, *, lang) -> tuple[str, str] | None:
 
 
 def shock_correlation(panel, idata, *, lang) -> tuple[str, str]:
-    """How lasting an area's own ups and downs are: learned from four waves on, below that three guesses side by side."""
+    """How lasting an area's own ups and downs are: learned from four waves on, else three guesses side by side."""
     waves, minimum = panel.sizes["wave"], panel.attrs["minimum_pp"]
     if waves >= 4 and "rho" in idata["posterior"]:
         rho = idata["posterior"]["rho"].values

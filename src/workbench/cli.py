@@ -90,9 +90,7 @@ def evaluate(
     item: Text = Option(None, help="Survey item to judge by; by default the projects' own."),
     project: list[str] = Option([], help="Project to evaluate; repeat for more. By default all of them."),
     comparison: Text = Option(None, help="Areas to compare with, if not all without a project.", metavar="AREA;AREA"),
-    checks: Checks = Option(
-        None, help="full also fits the effect under every prior; takes about a minute more.", show_default="core"
-    ),
+    checks: Checks = Option(None, help="full also fits every prior; takes about a minute more.", show_default="core"),
     lang: Text = Option(None, help="Language of the report.", metavar="en|nl|fr", show_default="en"),
     prior_from: Text = Option(None, help="Folder of other cities' evidence cards that make the prior.", metavar="DIR"),
     discount: float | None = Option(None, help="Weight of each such card, 0 to 1.", show_default="0.5"),
@@ -126,9 +124,7 @@ def run(
     plan: Annotated[str, Argument(help="One row per run: id, notebook, and parameters.", metavar="PLAN.csv")],
     out: str = Option(help="Folder for the runs, each in a folder of its own, and for their index.", metavar="DIR"),
     jobs: int | None = Option(None, min=1, help="Runs at a time.", show_default="as cores and memory allow"),
-    scheduler: str = Option(
-        "", help="Workers instead of threads: local, or a distributed scheduler.", metavar="ADDRESS"
-    ),
+    scheduler: str = Option("", help="Not threads but workers: local, or a distributed scheduler.", metavar="ADDRESS"),
     resume: bool = Option(False, "--resume", help="Leave alone what is finished, by parameters, data and code."),
     only: list[str] = Option([], help="Run only the row with this id; repeat for more.", metavar="ID"),
     keep_going: bool = Option(False, "--keep-going", help="Run the rows in order although others are refused."),
@@ -209,9 +205,7 @@ def card(
 def share(
     run_dirs: list[str] = Argument(help="Folders of finished runs.", metavar="RUN_DIR..."),
     out: str = Option(help="File to write.", metavar="FILE.zip"),
-    suppress: bool = Option(
-        False, "--suppress", help="Take out what may not leave, and say what, instead of refusing."
-    ),
+    suppress: bool = Option(False, "--suppress", help="Take out what may not leave and say what; else it is refused."),
     earlier: list[str] = Option([], help="Zip given out before, to compare groups with; repeat.", metavar="FILE.zip"),
     raw: Text = Option(None, help="Where the cities are, if not where they were.", metavar="DIR"),
 ) -> None:
@@ -306,7 +300,7 @@ def _live(total: int) -> Iterator[Callable[[dict], None]]:
 
 
 def _parameters(notebook: str, further: list[str] | None, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what was given, options and -p, none of it twice, and the checked values of all the notebook's parameters."""
+    """What was given, options and -p, none of it twice, and the checked values of all the notebook's parameters."""
     from workbench.parameters import validate_parameters
 
     given = {name: value for name, value in options.items() if value is not None}

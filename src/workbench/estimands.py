@@ -55,12 +55,12 @@ def latent_att(panel, draws, project=None) -> xr.DataArray:
 
 
 def without(panel, draws, project) -> xr.DataArray:
-    """Percent of residents of a project's areas who would feel unsafe without it, over its window; dims (chain, draw)."""
+    """Percent of residents of a project's areas unsafe without it, over its window; dims (chain, draw)."""
     return _level(panel, draws, panel["window"].sel(project=project), _removed(panel, draws, project))
 
 
 def summarise(draws, *, minimum_pp=np.nan) -> dict[str, float]:
-    """Mean, sd, 50 % and 90 % equal-tailed intervals, and the chances of a fall, a rise, a worthwhile one, and neither."""
+    """Mean, sd, 50 % and 90 % equal-tailed intervals, chances of a fall, a rise, a worthwhile one, and neither."""
     x, least, known = draws.values, minimum_pp, 1.0 if np.isfinite(minimum_pp) else np.nan
     found = {"mean": x.mean(), "sd": x.std(), **{name: np.quantile(x, q) for name, q in QUANTILES.items()}}
     found |= {"p_fall": (x < 0).mean(), "p_fall_minimum": known * (x < -least).mean(), "p_rise": (x > 0).mean()}
@@ -203,7 +203,7 @@ def _level(panel, draws, where, removed, above=None) -> xr.DataArray:
     residents = panel["population"].isel(area=area).transpose("cell", "stratum").values
     mix = residents / residents.sum(1, keepdims=True) * weight.values[:, None]
     shift = draws["strata"].sel(stratum=panel["stratum"].values).transpose("chain", "draw", "stratum").values
-    # One stratum at a time keeps a large city in memory; plain arrays, because this is where estimands spend their time.
+    # One stratum at a time keeps a large city in memory; plain arrays, because estimands spend their time here.
     total = sum(expit(eta.values + shift[..., s, None]) @ mix[:, s] for s in range(mix.shape[1]))
     kept = {d: eta[d] for d in ("chain", "draw") if d in eta.coords}
     return xr.DataArray(100 * total, dims=("chain", "draw"), coords=kept)

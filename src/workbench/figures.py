@@ -111,7 +111,7 @@ def forest(rows: pd.DataFrame, *, ax: Axes, labels, texts=None, minimum_pp: floa
 
 
 def direct_labels(ax: Axes, x: float, heights, texts, colours, *, gap: float, keys=()) -> None:
-    """Labels to the right of `x`, at their heights or as near as a `gap` allows; `keys` are colours of squares before them."""
+    """Labels right of `x`, at their heights or as near as a `gap` allows; `keys` colour squares before them."""
     order = np.argsort(heights)
     placed = np.asarray(heights, dtype=float)[order]
     for _sweep in range(50):  # push overlapping neighbours apart, both equally, until none overlap
@@ -229,7 +229,7 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
 
 
 def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang: str) -> str:
-    """100 residents as figures: `unsafe` feel unsafe today, of whom `more` because of the projects; `fewer` no longer do."""
+    """100 residents: `unsafe` feel unsafe today, of whom `more` because of the projects; `fewer` no longer do."""
     safe, marks = 100 - unsafe - fewer, {BROWN: "+", BLUE: "✓"}  # told apart without colour too
     colours = [ORANGE] * (unsafe - more) + [BROWN] * more + [BLUE] * fewer + [PALE_GREY] * safe
     for index, colour in enumerate(colours):
@@ -244,7 +244,7 @@ def plot_residents(unsafe: int, *, ax: Axes, fewer: int = 0, more: int = 0, lang
 
 
 def plot_strip(row: dict, *, ax: Axes, minimum_pp: float, limit: float, lang: str) -> str:
-    """One small interval for a table: zero line, dashed smallest worthwhile fall, 90 % bar and dot, from -limit to limit."""
+    """A small interval for a table, -limit to limit: zero line, dashed smallest worthwhile fall, 90 % bar, dot."""
     ax.axhline(0, color=PALE_GREY, lw=2, zorder=1)
     ax.vlines([0, -minimum_pp], -1, 1, colors=[INK, GREY], lw=1.2, ls=["-", (0, (3, 2))], zorder=2)
     ax.plot([row["lower90"], row["upper90"]], [0, 0], color=PALE_BLUE, lw=6, solid_capstyle="butt", zorder=3)

@@ -71,7 +71,7 @@ def relative_magnitudes(beta, covariance, *, pre, weights, bounds, level=0.9) ->
 def breakdown(beta, covariance, *, pre, weights, level=0.9) -> float:
     """Largest Mbar whose robust interval leaves out 0: 0 where even Mbar = 0 does not, at most `MOST`."""
     effect, room = _drawn(beta, covariance, pre=pre, weights=weights)
-    # The end nearest to 0 lies beyond it in a share (1 - level) / 2 of draws just when Mbar is that quantile of the ratio.
+    # The end nearest to 0 lies beyond it in a share (1 - level) / 2 of draws when Mbar is that quantile of the ratio.
     ratio = effect / np.maximum(room, 1e-12)
     return float(np.clip(max(np.quantile(sign * ratio, (1 - level) / 2) for sign in (-1, 1)), 0, MOST))
 

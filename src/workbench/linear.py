@@ -46,7 +46,7 @@ def shocks(idata) -> dict[str, float]:
 
 
 def covariance(data, used, *, sd_shock, rho) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance of each area's errors (area, wave, wave): sampling and AR(1) shocks; and its inverse, 0 where not `used`."""
+    """Covariance of areas' errors (area, wave, wave), sampling and AR(1) shocks; its inverse, 0 where not `used`."""
     information, year = data["information"], data["year"]
     lag = np.abs(year[:, None] - year[None, :]) / (np.median(np.diff(year)) if len(year) > 1 else 1.0)
     sampling = np.divide(1.0, information, out=np.zeros(information.shape), where=information > 0)  # 0: nobody answered
@@ -102,7 +102,7 @@ def as_points(latent, *, share):
 
 
 def both_scales(data, *, sd_shock, rho) -> tuple[float, float]:
-    """The imputed effect on percentages and on the logit, both in pp, the latter at the observed share in the window."""
+    """The imputed effect on percentages and on the logit, in pp, the latter at the observed share in the window."""
     _errors, inverse = covariance(data, data["free"], sd_shock=sd_shock, rho=rho)
     weigh = {"window": data["window"], "residents": data["residents"]}
     told = np.isfinite(data["percent"])

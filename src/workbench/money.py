@@ -24,8 +24,8 @@ def value(place, panel, fewer, result, *, worth_eur=None, lang) -> pd.DataFrame:
     """One row per project: `cost_eur` over all its areas, quantiles of the cost per resident no longer unsafe, `told`.
 
     inf is no benefit, as at every rise; NaN is no price: cost or residents not given, or blocked. `at_minimum` is the
-    price at the smallest worthwhile effect. With `worth_eur`, what one such resident is worth to the city, also
-    `p_worth`, and in euro `net_benefit` and, before deciding to go on like this or not, `evpi` and `evsi` (one more wave).
+    price at the smallest worthwhile effect. With `worth_eur` (of one such resident to the city) also `p_worth`, and in
+    euro `net_benefit` and, before deciding to go on like this or not, `evpi` and `evsi` (one more wave).
     """
     frame = pd.DataFrame.from_dict(result["by_project"], orient="index")[["verdict", "sd", "prior_sd"]]
     frame["name"], frame["residents"] = panel["project_name"].values, fewer["residents"].values
@@ -56,7 +56,7 @@ def priced(result, frame) -> dict:
 
 
 def chances(fewer, frame) -> pd.DataFrame:
-    """Chance that projects with a price (columns) are worth it, by what a city would pay per resident (index, in euro)."""
+    """Chance that projects with a price (columns) are worth it, by what a city would pay per resident (index, euro)."""
     worth, some = np.linspace(0, 2 * frame["at_minimum"].max(), 201), frame[frame["at_minimum"].notna()]
     draws = {p: fewer.sel(project=p).values for p in some.index}
     return pd.DataFrame({p: [(w * draws[p] > some.loc[p, "cost_eur"]).mean() for w in worth] for p in draws}, worth)
@@ -69,14 +69,14 @@ def evpi(net_benefit) -> np.ndarray:
 
 def evsi(net_benefit, *, shrink) -> np.ndarray:
     """Expected value of a further survey by moment matching: its means are mean + shrink * (nb - mean) (Jalal and
-    Alarid-Escudero 2018, Medical Decision Making 38), shrink = sqrt(v0 / (v0 + v1)), v0 the variance now, v1 the survey's."""
+    Alarid-Escudero 2018, Med Decis Making 38), shrink = sqrt(v0 / (v0 + v1)), v0 the variance now, v1 the survey's."""
     mean = np.mean(net_benefit, -1, keepdims=True)
     return evpi(mean + shrink * (net_benefit - mean))
 
 
 def _one_more_wave(panel, frame) -> np.ndarray:
-    """`shrink` for one more wave in each project's window: the data's information, 1/sd^2 - 1/prior_sd^2, is taken to grow
-    as 1 / (1/pre + 1/post), waves before and in the window (mean over areas), all else being as it was."""
+    """`shrink` for one more wave in each project's window: the data's information, 1/sd^2 - 1/prior_sd^2, is taken to
+    grow as 1 / (1/pre + 1/post), waves before and in the window (mean over areas), all else being as it was."""
     inside, own = panel["window"], panel["effect_project"] == xr.DataArray(np.arange(len(frame)), dims="project")
     before = panel["design"].where(own, 0).sum("effect") == 0
     pre, post = (waves.sum("wave").where(inside.any("wave")).mean("area").values for waves in (before, inside))

@@ -62,7 +62,7 @@ def window_share(panel: xr.Dataset, trends: pd.DataFrame) -> float:
 
 
 def _changed(result: dict, share: float) -> tuple[int, int, int]:
-    """Residents in 100 drawn: unsafe, no longer unsafe, unsafe because of the projects; the last two as the headline says."""
+    """Residents in 100 drawn: unsafe, no longer unsafe, unsafe because of the projects; the last two as headlined."""
     unsafe = min(max(math.floor(share + 0.5), 0), 100)
     size = math.floor(verdict.residents_told(result) + 0.5)
     falls = result["verdict"] in verdict.FALLS

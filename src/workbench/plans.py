@@ -70,7 +70,7 @@ def read_plan(file, *, out, only=(), keep_going=False) -> tuple[list[dict], dict
 
 
 def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict]:
-    """Return line -> cells of the rows to run; ids, notebooks and headings that are wrong are faults, and no row is run."""
+    """Line -> cells of the rows to run; ids, notebooks and headings that are wrong are faults, and no row is run."""
     frame, notebooks = sheet.frame, {path.stem: path for path in (project_root() / "notebooks").glob("*.ipynb")}
     heading = f"{sheet.file}, line 1, column"
     for name in [name for name in OWN if name not in frame]:
@@ -95,7 +95,7 @@ def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict]:
 
 
 def _data_hash(run: Mapping, seen: dict[str, str | None]) -> str | None:
-    """Return the hash of what a run reads, its parameters checked; `seen` keeps what runs with the same choices read."""
+    """The hash of what a run reads, its parameters checked; `seen` keeps what runs with the same choices read."""
     values = validate_parameters(run["notebook"], run["parameters"])
     key = json.dumps({name: values[name] for name in READ if name in values})
     if key not in seen:

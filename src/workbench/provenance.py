@@ -18,7 +18,7 @@ CODE_SUFFIXES = {".py", ".po", ".toml", ".j2", ".json", ".css", ".html", ".svg"}
 
 
 def hash_files(files: Iterable[str | os.PathLike[str]]) -> str:
-    """Return one sha256 over names and contents; names count from the files' common folder, so a move changes nothing."""
+    """One sha256 over names and contents; names count from the files' common folder, so a move changes nothing."""
     chosen = sorted({Path(file).resolve() for file in files})
     base = os.path.commonpath([file.parent for file in chosen]) if chosen else ""
     digest = hashlib.sha256()

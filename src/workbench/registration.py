@@ -50,8 +50,8 @@ def plan(city, values: Mapping, *, project: str, question: str = "", decision: s
         "decision": decision or "whether to go on with the project", "item": chosen["item"],
         "unsafe_from": chosen["unsafe_from"], "minimum_pp": minimum, "window_months": "{}-{}".format(*chosen["window"]),
         "comparison": sorted(chosen["comparison"]) or never, "prior": values["prior"],
-        "collective_impact": score(city.collective_impact, project), "data_hash": city.data_hash, "waves_after_start": seen,
-        "notes": notes, "workbench": __version__,
+        "collective_impact": score(city.collective_impact, project), "data_hash": city.data_hash,
+        "waves_after_start": seen, "notes": notes, "workbench": __version__,
     })  # fmt: skip
 
 

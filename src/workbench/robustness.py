@@ -101,7 +101,7 @@ def other_ways(panel, idata, att) -> pd.DataFrame:
 
 
 def fitted(idata, att, *, group, names) -> pd.DataFrame:
-    """The effect `att`, and under each named assumption that `inference.fit` tried, with the interval of their draws."""
+    """The effect `att`, and under each named assumption that `inference.fit` tried, with the interval of its draws."""
     ends, there = ("mean", "lower90", "upper90"), [name for name in names if f"att_{name}" in idata.attrs]
     rows = [[group, name, *(idata.attrs[f"att_{name}{end}"] for end in ("", "_lower90", "_upper90"))] for name in there]
     return pd.DataFrame([["", "report", *att[[*ends]]], *rows], columns=["group", "name", *ends])

@@ -98,7 +98,7 @@ def _identity(source: Path, parameters: Mapping[str, object], *, out: object, da
 
 @contextmanager
 def _work_folder(target: Path) -> Iterator[Path]:
-    """Lock a run's folder and make the one it works in, beside it so that publishing is a rename; clear what was killed."""
+    """Lock a run's folder and make the one it works in, beside it: publishing is a rename. Clear what was killed."""
     if target.exists() and not target.is_dir():
         raise ParameterError(f"out: {target.name} is a file, not a folder")
     try:
@@ -171,7 +171,7 @@ def _execute(source: Path, values: dict, *, work: Path, cores=None, minutes=None
 
 
 def _kernel_manager(cores: int | None) -> type:
-    """Return a kernel manager that always starts this interpreter; a kernelspec in the home folder would win otherwise."""
+    """A kernel manager that always starts this interpreter; a kernelspec in the home folder would win otherwise."""
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
@@ -236,7 +236,7 @@ def _outcome(failure: str | None, result: Mapping) -> dict[str, str]:
 
 
 def _publish(work: Path, target: Path, status: dict) -> None:
-    """Move a run's files into place. Without status.json a folder counts as unfinished, so it goes first and comes last."""
+    """Move a run's files into place; status.json, without which a folder is unfinished, goes first and comes last."""
     target.mkdir(exist_ok=True)
     record = target / "status.json"
     before = json.loads(record.read_text(encoding="utf-8")).get("files", []) if record.is_file() else []

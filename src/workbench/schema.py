@@ -144,7 +144,7 @@ def convert(sheet: Sheet) -> pd.DataFrame:
 
 
 def readable(text: str, longest: int = 100, *, lines: bool = False) -> bool:
-    """Is a text short enough for a page, and can all of it be seen: no control character, none that turns text round?"""
+    """Is a text short enough for a page, and can all of it be seen: no control character, none that turns it round?"""
     return len(text) <= longest and not HIDDEN.search(re.sub(r"[\t\r\n]", " ", text) if lines else text)
 
 

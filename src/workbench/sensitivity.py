@@ -18,7 +18,7 @@ REACH = {"mean": 0, "lower90": -1.645, "upper90": 1.645}  # a column -> standard
 
 
 def honest_did(panel, idata, *, lang) -> tuple[str, str]:
-    """How much faster than before areas may part until the effect could be none; warns when a finding breaks below 1."""
+    """How much faster than before areas may part until the effect could be none; warns if a finding breaks below 1."""
     table = robust_intervals(panel, idata, smooth_pp=(0,))
     if table is None:
         return "not possible", said("unknown_trend", lang)
@@ -29,7 +29,7 @@ def honest_did(panel, idata, *, lang) -> tuple[str, str]:
 
 
 def event_study(panel, idata) -> pd.DataFrame | None:
-    """By event time (-1 is the reference): event_time, mean, lower90, upper90 in pp, and with `_logit` after the name."""
+    """By event time (-1 the reference): event_time, mean, lower90, upper90 in pp, and with `_logit` after the name."""
     study = honest.event_study(panel, **linear.shocks(idata))
     if study is None:
         return None
@@ -84,7 +84,7 @@ def placebo_dates(panel, idata) -> pd.DataFrame:
 
 
 def placebo_areas(panel, idata, att, *, lang) -> tuple[str, str]:
-    """How many assignments of the projects to areas show as much; warns when over 10 % do and the interval leaves out 0."""
+    """How many assignments of the projects to areas show as much; warns when over 10 % do and the 90 % leaves out 0."""
     table = placebo_effects(panel, idata)
     if table.empty:
         return "not possible", said("placebo_areas", lang, status="not possible")
@@ -112,7 +112,7 @@ def placebo_effects(panel, idata) -> pd.DataFrame:
 
 
 def _assignments(kind, rng) -> list[np.ndarray]:
-    """Ways to hand the kinds of rows (0, 1, ...) to the areas: each distinct one where they are few, else drawn at random."""
+    """Ways to hand the kinds of rows (0, 1, ...) to the areas: every distinct one if few, else drawn at random."""
     sizes = np.bincount(kind).tolist()
     if math.factorial(len(kind)) // math.prod(map(math.factorial, sizes)) > EXACT:
         return [rng.permutation(kind) for _ in range(AT_RANDOM)]
@@ -135,7 +135,7 @@ def leave_one_out(panel, idata, *, lang) -> tuple[str, str]:
 
 
 def without_each(panel, idata) -> pd.DataFrame:
-    """The imputed effect in pp (area, name, mean) with all areas, first, and without each comparison area; empty below three."""
+    """The imputed effect in pp (area, name, mean): all areas, then without each comparison area; empty below three."""
     data, shocks = linear.summaries(panel), linear.shocks(idata)
     others, index = np.flatnonzero(~data["treated"] & data["free"].any(1)), np.arange(panel.sizes["area"])
     found = [linear.both_scales(linear.rows(data, index != area), **shocks)[1] for area in others]

@@ -43,7 +43,7 @@ def grade(design_level: int, checks: pd.DataFrame) -> int:
 
 
 def label(word: str, *, lang: str) -> str:
-    """A verdict, a status or the name of a check in `lang`, for a pill or a cell; as it is where it has no translation."""
+    """A verdict, a status or the name of a check in `lang`, for a pill or a cell; itself if not translated."""
     return translator(lang).gettext(word)
 
 
@@ -79,7 +79,7 @@ def sentence(result: dict, *, lang: str) -> str:
 
 
 def odds(result: dict, *, lang: str) -> list[dict]:
-    """The chances beside the headline: dicts of `text`, `chance` (in words), `percent` (0-100), `kind` fall|rise|within."""
+    """The chances beside the headline: dicts of `text`, `chance` in words, `percent` 0-100, `kind` fall|rise|within."""
     verdict, att = result["verdict"], result["att_pp"]
     if verdict == "blocked":
         return []

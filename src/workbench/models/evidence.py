@@ -63,7 +63,7 @@ def student(name, **shape):
 
 
 def model_data(cards) -> dict:
-    """What the model reads from stacked cards, by the names of its pm.Data; kinds and scores only where there are some."""
+    """What the model reads from stacked cards, by its pm.Data names; kinds and scores only where there are some."""
     score, se = cards["score"].values, cards["score_se"].values
     root = np.linalg.inv(np.linalg.cholesky(cards["covariance"].values))
     data = {"estimate": cards["estimate"].values, "root": root, "weight": np.ones(len(score))}

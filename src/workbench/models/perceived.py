@@ -35,12 +35,11 @@ def build_model(panel, *, prior="sceptical", mean=None, theta=None, rho=None, wh
     """A PyMC model of one panel (see `workbench.panel.build_panel`).
 
     `prior` names the scale of project effects in `PRIORS`; "flat" gives every project and event time its own
-    coefficient, "window" only every project's mean over the window (`theta`), event times differing from it as under
-    the sceptical prior: what an evidence card carries. `theta` (project) may come from a model around this one. `mean`,
-    a pair (location, sd), is a prior of its own for the mean of projects: what other cities found. `rho` fixes the shock
-    correlation between waves one median gap apart; None gives it a Beta(2, 2). Without `whiten` (see `_latent`) the model
-    is the plain non-centred one, from which the prior can be drawn. `keep_empty` keeps cells without answers, so that
-    cities of one design share a compiled function (`model_data` gives the arrays of each).
+    coefficient, "window" only every project's mean over the window (`theta`), event times differing as under the
+    sceptical prior: what a card carries. `theta` (project) may come from a model around this one. `mean` (location, sd)
+    is a prior of its own for the mean of projects: what other cities found. `rho` fixes the shock correlation one
+    median gap apart; None gives a Beta(2, 2). Without `whiten` (see `_latent`) the model is non-centred: the prior can
+    be drawn. `keep_empty` keeps cells without answers, so that cities of one design share a compiled function.
     """
     data = model_data(panel, keep_empty=keep_empty)
     coords = {d: panel[d].values for d in ("area", "wave", "stratum", "effect", "project")}
@@ -150,16 +149,15 @@ def model_data(panel, *, keep_empty=False) -> dict:
     own = panel["effect_project"].values == np.arange(panel.sizes["project"])[:, None]
     window_weight = np.einsum("paw,awe->pe", share, panel["design"].transpose("area", "wave", "effect").values) * own
     return {
-        "up": up[cell], "lo": lo[cell],
-        "cell_area": cell[0], "cell_wave": cell[1], "cell_stratum": cell[2],
+        "up": up[cell], "lo": lo[cell], "cell_area": cell[0], "cell_wave": cell[1], "cell_stratum": cell[2],
         "inner_lower": lower[inner] - 1, "inner_upper": upper[inner],
-        "inner_total": counts.sum((0, 1, 2))[inner],
-        "unsafe_cut": int(panel.attrs["unsafe_index"]) - 1,
+        "inner_total": counts.sum((0, 1, 2))[inner], "unsafe_cut": int(panel.attrs["unsafe_index"]) - 1,
         "design": panel["design"].transpose("area", "wave", "effect").values.astype(float),
         "effect_project": panel["effect_project"].values.astype(int),
         "effect_pooled": panel["effect_pooled"].values.astype(bool),
         "window_weight": window_weight / window_weight.sum(1, keepdims=True),
-        "area_cohort": np.unique(panel["cohort"].values, return_inverse=True)[1], "lag": lag, "working": working, "information": information,
+        "area_cohort": np.unique(panel["cohort"].values, return_inverse=True)[1],
+        "lag": lag, "working": working, "information": information,
     }  # fmt: skip
 
 
