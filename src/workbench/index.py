@@ -56,10 +56,10 @@ def _row(run: Path) -> dict:
     whole = found not in ("blocked", state) and None not in (effect.get(key) for key in ("mean", "lower90", "upper90"))
     return {
         "id": run.name, "path": quote(run.name), "files": status.get("files", ()), "state": state,
-        "notebook": status.get("notebook", ""), "reason": status.get("reason", ""), "simulated": result.get("simulated"),
-        "city": str(result.get("city") or status.get("parameters", {}).get("city", "")), "effect": effect if whole else {},
-        "found": found if found in FOUND else "", "minimum_pp": result.get("minimum_pp") or 0.0,
-        "grade": result.get("grade") or 0,
+        "notebook": status.get("notebook", ""), "reason": status.get("reason", ""),
+        "city": str(result.get("city") or status.get("parameters", {}).get("city", "")),
+        "simulated": result.get("simulated"), "found": found if found in FOUND else "", "grade": result.get("grade") or 0,
+        "effect": effect if whole else {}, "minimum_pp": result.get("minimum_pp") or 0.0,
         "when": datetime.fromisoformat(status["finished"]) if status.get("finished") else None,
     }  # fmt: skip
 
