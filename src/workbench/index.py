@@ -56,9 +56,9 @@ def _row(run: Path) -> dict:
     whole = found not in ("blocked", state) and None not in (effect.get(key) for key in ("mean", "lower90", "upper90"))
     return {
         "id": run.name, "path": quote(run.name), "files": status.get("files", ()), "state": state,
-        "notebook": status.get("notebook", ""), "reason": status.get("reason", ""),
+        "notebook": status.get("notebook", ""), "reason": status.get("reason", ""), "grade": result.get("grade") or 0,
         "city": str(result.get("city") or status.get("parameters", {}).get("city", "")),
-        "simulated": result.get("simulated"), "found": found if found in FOUND else "", "grade": result.get("grade") or 0,
+        "simulated": result.get("simulated"), "found": found if found in FOUND else "",
         "effect": effect if whole else {}, "minimum_pp": result.get("minimum_pp") or 0.0,
         "when": datetime.fromisoformat(status["finished"]) if status.get("finished") else None,
     }  # fmt: skip
