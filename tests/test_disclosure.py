@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from workbench import disclosure, provenance, report, setting, sharing
+from workbench import disclosure, provenance, report, sharing, tables
 from workbench.cities import load_city, survey_as_given
 from workbench.errors import ParameterError
 
@@ -439,5 +439,5 @@ def test_a_table_of_registrations_tells_months():
     columns = ["project", "registered", "sha256", "field", "registered_value", "used_value"]
     compared = pd.DataFrame([["meet", "2021-01-31", "", "start", "2021-06-01", "2021-09-01"]], columns=columns)
     panel = {"project_name": pd.Series({"meet": "Meeting house"}).to_xarray()}
-    rows = setting.registration(compared.assign(deviation="start"), panel=panel, lang="en")
+    rows = tables.registration(compared.assign(deviation="start"), panel=panel, lang="en")
     assert {"2021-01", "2021-06", "2021-09"} <= set(rows.iloc[0])

@@ -8,7 +8,7 @@ import xarray as xr
 from IPython.display import HTML
 from markupsafe import Markup
 
-from workbench import figures, registration, setting, tables, verdict
+from workbench import figures, registration, tables, verdict
 from workbench.items import ITEMS
 from workbench.language import month, number, points, said
 from workbench.panel import answers_told
@@ -57,7 +57,7 @@ def _question(panel: xr.Dataset, lang: str) -> str:
 def window_share(panel: xr.Dataset, trends: pd.DataFrame) -> float:
     """Residents of project areas in 100 who feel unsafe with the projects: mean over the waves of the window."""
     treated = trends[(trends["group"] == "treated") & (trends["series"] == "modelled")]
-    chosen = treated[treated["wave"].isin(setting.counting_waves(panel))]
+    chosen = treated[treated["wave"].isin(tables.counting_waves(panel))]
     return float((chosen if len(chosen) else treated.tail(1))["mean"].mean())
 
 
@@ -74,7 +74,7 @@ def _residents_caption(result: dict, share: float, panel: xr.Dataset, lang: str)
     (unsafe, fewer, more), told = _changed(result, share), verdict.residents_told(result)
     orange, blue = Markup('<b class="u">{}</b>').format, Markup('<b class="f">{}</b>').format
     counts = {"unsafe": orange(unsafe), "fewer": fewer and blue(fewer), "more": more and orange(more)}
-    text, waves = Markup(said("residents", lang, **counts, safe=100 - unsafe - fewer)), setting.counting_waves(panel)
+    text, waves = Markup(said("residents", lang, **counts, safe=100 - unsafe - fewer)), tables.counting_waves(panel)
     return text + " " + said("part", lang, att=result["att_pp"], told=told, drawn=fewer + more, waves=waves)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import written_by_hand as hand
 
-from workbench import setting
+from workbench import tables
 from workbench.language import month, said
 from workbench.schema import CONDITIONS
 
@@ -29,61 +29,61 @@ def place(**waves):
 
 
 def test_waves_without_answers_to_the_item_are_left_out_and_empty_columns_too():
-    table = setting.waves(place(), panel=hand.panel(), lang="en")
+    table = tables.waves(place(), panel=hand.panel(), lang="en")
     assert list(table.columns) == ["wave", "fieldwork", "mode", "answers, project areas", "answers, comparison areas"]
     assert list(table["wave"]) == list(hand.WAVES)
     assert list(table.iloc[0]) == ["2016", "Mar 2016 – Apr 2016", "web", "643", "1,193"]
-    assert "answers, project areas" not in setting.waves(place(), lang="en")
+    assert "answers, project areas" not in tables.waves(place(), lang="en")
 
 
 def test_an_assumed_number_of_answers_is_called_assumed_and_no_total_is_made_of_it():
     panel = hand.panel().assign_attrs(n_assumed=1000.0)
-    names = list(setting.waves(place(), panel=panel, lang="en").columns)
+    names = list(tables.waves(place(), panel=panel, lang="en").columns)
     assert "assumed answers, project areas" in names and "answers, project areas" not in names
-    assert not [name for name in setting.design(panel, lang="en").columns if "answers" in name]
+    assert not [name for name in tables.design(panel, lang="en").columns if "answers" in name]
 
 
 def test_weights_show_as_effective_answers():
     panel = hand.panel()
     panel["counts"] = panel["counts"] / 2
-    assert setting.waves(place(), panel=panel, lang="nl")["effectieve antwoorden, alle gebieden"].iloc[0] == "918"
+    assert tables.waves(place(), panel=panel, lang="nl")["effectieve antwoorden, alle gebieden"].iloc[0] == "918"
 
 
 def test_projects_are_one_row_each_with_area_names_first_dates_and_sums():
-    table = setting.projects(place(), panel=hand.panel(), lang="en")
+    table = tables.projects(place(), panel=hand.panel(), lang="en")
     assert list(table.columns) == ["project", "kind", "areas", "announced", "start", "full start", "cost in euro"]
     first = month(pd.Timestamp("2020-09-01"), "en")
     assert table.to_numpy().tolist() == [["Street hosts", "presence", "Area 0, Area 1", *[first] * 3, "1,000"]]
-    assert len(setting.projects(place(), lang="en")) == 2
+    assert len(tables.projects(place(), lang="en")) == 2
 
 
 def test_areas_are_listed_by_group_with_the_waves_that_count_for_them():
-    table = setting.design(hand.panel(), lang="en")
+    table = tables.design(hand.panel(), lang="en")
     assert list(table["group"]) == ["project areas, from 2022", "project areas, from 2024", "comparison areas"]
     assert list(table["areas"]) == [10, 4, 26] and list(table["waves that count"]) == ["2022, 2024", "2024", ""]
     assert table["answers, all waves"].iloc[1] == "918"  # 4 areas x 5 waves x 45.9
 
 
 def test_a_break_names_the_areas_it_touched():
-    table = setting.waves(place(break_areas=["", "", "", "", "a01;a02", ""]), panel=hand.panel(), lang="en")
+    table = tables.waves(place(break_areas=["", "", "", "", "a01;a02", ""]), panel=hand.panel(), lang="en")
     assert list(table["break"]) == ["", "", "", "yes a01;a02", ""]
 
 
 def test_waves_in_which_fewer_areas_were_asked_show_it():
     panel = hand.panel()
-    assert "areas with answers" not in setting.waves(place(), panel=panel, lang="en")
+    assert "areas with answers" not in tables.waves(place(), panel=panel, lang="en")
     panel["respondents"][5:, 0] = 0
-    assert list(setting.waves(place(), panel=panel, lang="en")["areas with answers"]) == [5, 40, 40, 40, 40]
+    assert list(tables.waves(place(), panel=panel, lang="en")["areas with answers"]) == [5, 40, 40, 40, 40]
 
 
 def test_notices_are_text_and_no_notice_leaves_nothing():
-    shown = lambda *texts: setting.notices(SimpleNamespace(notices=texts), lang="en").data
+    shown = lambda *texts: tables.notices(SimpleNamespace(notices=texts), lang="en").data
     assert "&lt;b&gt;" in shown("<b>") and shown() == ""
 
 
 def test_what_the_reader_of_the_files_says_is_marked_as_english_and_what_the_panel_adds_is_not():
     made = hand.panel().assign_attrs(notices="no dates\nGeen gebied")
-    shown = setting.notices(SimpleNamespace(notices=("no dates",)), panel=made, lang="nl").data
+    shown = tables.notices(SimpleNamespace(notices=("no dates",)), panel=made, lang="nl").data
     assert '<li lang="en">no dates</li><li>Geen gebied</li>' in shown
 
 
