@@ -143,9 +143,9 @@ def run(
     rows, refused = read_plan(plan, out=out, only=only, keep_going=keep_going)
     with _live(len(rows)) as tell:
         table = run_plan(rows, jobs=jobs, scheduler=scheduler, resume=resume, minutes=minutes, tell=tell)
-    print(table.fillna("").to_string(index=False))
+    print(table.fillna("").to_string(index=False, max_colwidth=60))
     print(*(f"refused: {name}: {why}" for name, why in refused.items()), sep="\n", end="\n" * bool(refused))
-    print(f"Index: {relative(write_index(resolve(out))[0])}")
+    print(f"Index: {_seen(write_index(resolve(out))[0])}")
     raise typer.Exit(0 if table["state"].eq("done").all() and not refused else 1)
 
 
@@ -159,7 +159,7 @@ def index(
 
     if not resolve(folder).is_dir():
         raise ParameterError(f"no folder {relative(folder)}")
-    print(f"Index: {relative(write_index(resolve(folder), lang=lang)[0])}")
+    print(f"Index: {_seen(write_index(resolve(folder), lang=lang)[0])}")
 
 
 @app.command()
@@ -182,7 +182,7 @@ def register(
         raise ParameterError(f"-p {', '.join(extra)}: not registered; allowed: {', '.join(registration.FIELDS)}")
     found = load_city(city, raw=resolve(raw))
     content = registration.plan(found, values, project=project, question=question, decision=decision)
-    print(f"Registered: {relative(registration.save(content, out=out, raw=raw))}", *content["notes"], sep="\n")
+    print(f"Registered: {_seen(registration.save(content, out=out, raw=raw))}", *content["notes"], sep="\n")
 
 
 @app.command()
@@ -198,7 +198,7 @@ def card(
 
     target = outside_cities(out or f"{run_dir}/card.json", raw=raw or "data/raw")
     content = build_card(run_dir, raw=raw)
-    print(f"Card: {relative(provenance.write_json(target, content))}, {len(content['projects'])} projects")
+    print(f"Card: {_seen(provenance.write_json(target, content))}, {len(content['projects'])} projects")
 
 
 @app.command()
@@ -213,7 +213,7 @@ def share(
     from workbench.sharing import share as pack
 
     packed = pack(run_dirs, out=out, suppress=suppress, earlier=earlier, raw=raw)
-    print(*(f"{run['run']}: {', '.join(run['files'])}" for run in packed), f"Zip: {relative(out)}", sep="\n")
+    print(*(f"{run['run']}: {', '.join(run['files'])}" for run in packed), f"Zip: {_seen(resolve(out))}", sep="\n")
 
 
 @app.command()
@@ -299,6 +299,11 @@ def _live(total: int) -> Iterator[Callable[[dict], None]]:
         yield tell
 
 
+def _seen(path: Path) -> Path:
+    """Return a path as this shell can open it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def _parameters(notebook: str, further: list[str] | None, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What was given, options and -p, none of it twice, and the checked values of all the notebook's parameters."""
     from workbench.parameters import validate_parameters
@@ -320,14 +325,13 @@ def _run(notebook: str, given: dict[str, Any], *, data_hash: str, say: Callable[
 
     status = runs.run_notebook(notebook, given, out=given["out"], data_hash=data_hash, say=say)
     folder = resolve(given["out"])
-    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     for file in {"result.json", "pooled.json"}.intersection(status["files"]):
         print(json.loads((folder / file).read_text(encoding="utf-8"))["sentence"])
     if status["state"] != "done":
         print(f"{status['state']}: {status['reason']}", file=sys.stderr)
     for label, file in (("Report", "report.html"), ("Notebook", "notebook.ipynb")):
         if file in status["files"]:
-            print(f"{label}: {shown / file}")
+            print(f"{label}: {_seen(folder / file)}")
     return 0 if status["state"] == "done" else 1
 
 
