@@ -84,6 +84,26 @@ ENCODINGS = [
     "shift_jis",
     "gb18030",
 ]
+KEYS = [
+    "separator", "encoding", "decimal", "missing", "columns", "codes", "file", "routed", "assumed_n", "notes", "made_by", "x",
+]  # fmt: skip
+RENAMED = ["x", "areas", "shares", "x" * 10_000, "", "=cmd", "a.b"]
+TOML = [  # that is none, or more of it than anyone writes
+    b"a = " + b"[" * 20_000, b"a = " + b"[" * 20_000 + b"]" * 20_000, b"a = " + b"{b = " * 5000, b"[" + b"a." * 20_000 + b"a]",
+    b"a = " + b"9" * 5000, b"a = 1e9999", b"a = nan", b"a = 0001-01-01", b"a = 9999-12-31T23:59:60Z", b"[[areas]]", b"[areas.x.y]",
+    b"[areas]", b"a.b.c = 1", b'"" = 1', b"a = '''", b'name = "\\uD800"', b'a = "\\u202e"', b"\xff", b"\x00", b"areas = 1", b"a = 1\r\r",
+]  # fmt: skip
+PIECES = [b'"', b"\n", b"\r", b"\x00", b"\xff", b"\xc3", b"'''", b"[", b"=", b"#"]
+UNITS = [
+    b"x", b",", b'"', b"\n", b";", b"a,", b"\xff", b'x = "y"\n', b"[", b"9", b"1\n", b'"\n', b"a\n,",
+]  # fmt: skip
+PLACES = [
+    "absent", "absent", "folder", "/etc/passwd", "/dev/null", "/proc/self/mem", "/", ".", "city.toml", "areas.csv", "no-such-file",
+    "../beside.csv",
+]  # fmt: skip
+NAMES = [
+    "", "Spoilt", "../spoilt", "spoilt/", ".", "..", "spoilt\n", "t" * 300, "spolit", "tówn", "-1", "\x00", "a b", "/etc",
+]  # fmt: skip
 
 
 class Hang(BaseException):
@@ -161,6 +181,10 @@ def _pick(draw, options):
 def _file(case, draw) -> str:
     """A table that still has rows and columns."""
     return _pick(draw, [file for file, rows in case.tables.items() if len(rows) > 1 and rows[0]] or case.tables)
+
+
+def _any_file(case, draw) -> str:
+    return _pick(draw, [*case.tables, *(["city.toml"] if case.base != "plan" else [])])
 
 
 def _any_text(draw) -> str:
@@ -334,12 +358,8 @@ def sample(case, draw):
     rows, every, at = case.tables[file], draw(st.integers(2, 12)), draw(st.integers(0, 3))
     values = sorted({row[at] for row in rows[1:] if at < len(row)})[:3]
     group = draw(st.booleans())
-    kept = [
-        row
-        for line, row in enumerate(rows)
-        if line and (row[at : at + 1][:1] and row[at] not in values if group else line % every)
-    ]
-    rows[1:] = kept
+    wanted = lambda line, row: row[at : at + 1] != [] and row[at] not in values if group else line % every
+    rows[1:] = [row for line, row in enumerate(rows) if line and wanted(line, row)]
     case.told.append(f"{file}: {'without ' + str(values) if group else f'without every {every}th row'}")
 
 
@@ -364,15 +384,12 @@ def form(case, draw):
 
 def content(case, draw):
     """Bytes anywhere, of any file."""
-    file = _pick(draw, [*case.tables, *(["city.toml"] if case.base != "plan" else [])])
+    file = _any_file(case, draw)
     at, length = draw(st.floats(0, 1)), draw(st.integers(1, 40))
     what = _pick(
         draw, ["flip", "cut", "insert", "quote", "end", "bom", "nul", "empty", "blank", "doubled", "upside down"]
     )
-    more = draw(
-        st.binary(min_size=1, max_size=8)
-        | st.sampled_from([b'"', b"\n", b"\r", b"\x00", b"\xff", b"\xc3", b"'''", b"[", b"=", b"#"])
-    )
+    more = draw(st.binary(min_size=1, max_size=8) | st.sampled_from(PIECES))
     case.told.append(f"{file}: {what} at {at:.2f}, {length} bytes, {more!r}")
     place = lambda old: int(at * len(old))
     changes = {
@@ -394,35 +411,18 @@ def content(case, draw):
 
 
 def large(case, draw):
-    """A file of five million characters; of what is left to the draw."""
-    file = _pick(draw, [*case.tables, *(["city.toml"] if case.base != "plan" else [])])
-    unit = _pick(
-        draw, ["rows", b"x", b",", b'"', b"\n", b";", b"a,", b"\xff", b'x = "y"\n', b"[", b"9", b"1\n", b'"\n', b"a\n,"]
-    )
-    repeat = lambda old: old + old.split(b"\n", 1)[-1] * (HUGE // max(len(old), 1))
-    if unit != "rows":
-        repeat = lambda old: (old if draw_before else b"") + unit * (HUGE // len(unit))
-    draw_before = draw(st.booleans())
-    case.told.append(f"{file}: 5 million characters of {unit!r}, {'after its own' if draw_before else 'alone'}")
-    case.late.append((file, repeat))
+    """A file of five million characters: its own rows again and again, or one thing after them or alone."""
+    file, unit, after = _any_file(case, draw), _pick(draw, [b"", *UNITS]), draw(st.booleans())
+    rows = lambda old: old + old.split(b"\n", 1)[-1] * (HUGE // max(len(old), 1))
+    other = lambda old: (old if after else b"") + unit * (HUGE // len(unit))
+    case.told.append(f"{file}: {HUGE} characters of {unit or 'rows'!r}, {'after its own' if after else 'alone'}")
+    case.late.append((file, other if unit else rows))
 
 
 def place(case, draw):
     """Files that are not there, are no files, or lie elsewhere."""
-    file = _pick(draw, [*case.tables, *(["city.toml"] if case.base != "plan" else [])])
-    links = [
-        "/etc/passwd",
-        "/dev/null",
-        "/proc/self/mem",
-        "/",
-        ".",
-        "city.toml",
-        "areas.csv",
-        "no-such-file",
-        file,
-        "../beside.csv",
-    ]
-    case.special[file] = _pick(draw, ["absent", "absent", "folder", *links])
+    file = _any_file(case, draw)
+    case.special[file] = _pick(draw, [*PLACES, file])
     case.told.append(f"{file} is {case.special[file]}")
 
 
@@ -430,117 +430,37 @@ def place(case, draw):
 
 
 def said(case, draw):
+    """A key of city.toml that goes, or has another name or value."""
     entry, path = case.manifest, []
-    while (
-        isinstance(entry, dict)
-        and (inside := [key for key in entry if isinstance(entry[key], dict)])
-        and draw(st.booleans())
-    ):
+    while (inside := [key for key in entry if isinstance(entry[key], dict)]) and draw(st.booleans()):
         path.append(_pick(draw, inside))
         entry = entry[path[-1]]
     what = _pick(draw, ["remove", "rename", "set", "set", "set", "wrap", "option", "option"])
-    keys = [
-        "separator",
-        "encoding",
-        "decimal",
-        "missing",
-        "columns",
-        "codes",
-        "file",
-        "routed",
-        "assumed_n",
-        "notes",
-        "made_by",
-        "x",
-    ]
-    key = _pick(draw, keys if what == "option" else list(entry) or keys)
+    key = _pick(draw, KEYS if what == "option" else list(entry) or KEYS)
     value = copy.deepcopy(draw(st.sampled_from(VALUES) | st.text(max_size=5)))
     if what == "remove":
         entry.pop(key, None)
     elif what == "rename":
-        entry[_pick(draw, ["x", key.upper(), key[:-1], "areas", "shares", "x" * 10_000, "", "=cmd", "a.b"])] = (
-            entry.pop(key, value)
-        )
-    elif what == "wrap":
-        entry[key] = [entry.get(key, value)]
+        new = _pick(draw, [*RENAMED, key.upper(), key[:-1]])
+        entry[new] = entry.pop(key, value)
     else:
-        entry[key] = value
+        entry[key] = [entry.get(key, value)] if what == "wrap" else value
     case.told.append(f"city.toml {path}: {what} {key[:40]!r}: {str(value)[:60]!r}")
 
 
 def toml(case, draw):
-    """What is no good TOML, or more of it than anyone writes."""
-    deep = [
-        b"a = " + b"[" * 20_000,
-        b"a = " + b"[" * 20_000 + b"]" * 20_000,
-        b"a = " + b"{b = " * 5000,
-        b"[" + b"a." * 20_000 + b"a]",
-    ]
-    odd = [
-        b"a = " + b"9" * 5000,
-        b"a = 1e9999",
-        b"a = nan",
-        b"a = 0001-01-01",
-        b"a = 9999-12-31T23:59:60Z",
-        b"[[areas]]",
-        b"[areas.x.y]",
-    ]
-    more = [
-        b"[areas]",
-        b"a.b.c = 1",
-        b'"" = 1',
-        b"a = '''",
-        b'name = "\\uD800"',
-        b'a = "\\u202e"',
-        b"\xff",
-        b"\x00",
-        b"areas = 1",
-        b"a = 1\r\r",
-    ]
-    text = _pick(draw, deep + odd + more)
-    before = draw(st.booleans())
+    text, before = _pick(draw, TOML), draw(st.booleans())
     case.late.append(("city.toml", lambda old: text + b"\n" + old if before else old + b"\n" + text))
     case.told.append(f"city.toml: {text[:40]!r} {'before' if before else 'after'} the rest")
 
 
 def call(case, draw):
-    names = [
-        "",
-        "Town",
-        "../town",
-        "town/",
-        ".",
-        "..",
-        "town\n",
-        "t" * 300,
-        "twon",
-        "tówn",
-        "-1",
-        "\x00",
-        "a b",
-        "/etc",
-    ]
-    case.call = {"city": draw(st.sampled_from(names) | st.text(max_size=5))}
+    case.call = {"city": draw(st.sampled_from(NAMES) | st.text(max_size=5))}
     case.told.append(f"city {case.call['city'][:40]!r}")
 
 
 TABLE_STEPS = [cells, cells, cells, everywhere, headings, lines, where, form, content]
-CITY_STEPS = [
-    *TABLE_STEPS,
-    *[gently] * 9,
-    sample,
-    sample,
-    everywhere,
-    everywhere,
-    sense,
-    sense,
-    said,
-    said,
-    said,
-    toml,
-    place,
-    call,
-]
+CITY_STEPS = [*TABLE_STEPS, *[gently] * 9, *[sample, everywhere, sense] * 2, *[said] * 3, toml, place, call]
 
 
 def _steps(case, draw, steps):
@@ -557,7 +477,7 @@ def city_cases(draw):
     base = draw(st.sampled_from(["respondents", "shares", "own words"]))
     manifest, tables = copy.deepcopy(bases()[base])
     form = {"survey.csv": {"separator": ";", "encoding": "cp1252"}} if base == "own words" else {}
-    return _steps(Case(base, manifest, tables, form, call={"city": "town"}), draw, CITY_STEPS)
+    return _steps(Case(base, manifest, tables, form, call={"city": "spoilt"}), draw, CITY_STEPS)
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -616,9 +536,8 @@ def plan_cases(draw):
 def make_root(root: Path) -> Path:
     """A project folder of its own, with the notebooks and the sound cities."""
     shutil.copytree(REPOSITORY / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    for name, (city, (manifest, tables)) in zip(("town", "shares"), list(bases().items()), strict=False):
-        assert name == "town" or city == name
-        _write(root / "data" / "raw" / name, Case(name, manifest, tables))
+    for name, base in {"town": "respondents", "shares": "shares"}.items():
+        _write(root / "data" / "raw" / name, Case(base, *bases()[base]))
     (root / "data" / "raw" / "beside.csv").write_text("area\nx\n")
     return root
 
@@ -678,7 +597,7 @@ def _what_is_unclear(text: str, *, root: Path, names: set[str]) -> str:
 
 def check_city(root: Path, case: Case) -> tuple[str, str]:
     """`accepted`, `no evaluation` or `refused`, and the words; AssertionError when it is none of these."""
-    raw, folder = root / "data" / "raw", root / "data" / "raw" / "town"
+    raw, folder = root / "data" / "raw", root / "data" / "raw" / "spoilt"
     shutil.rmtree(folder, ignore_errors=True)
     _write(folder, case)
     before, city = _seen(root), case.call["city"]
@@ -701,7 +620,7 @@ def check_city(root: Path, case: Case) -> tuple[str, str]:
             except ParameterError as error:
                 state, words = "no evaluation", str(error)
     assert state, f"exit code {checked.exit_code}: {checked.output:.300}"
-    named = {file.name for file in folder.iterdir()} | {"city.toml", "city ", "town"} if folder.is_dir() else {"city"}
+    named = {file.name for file in folder.iterdir()} | {"city.toml", "city ", "spoilt"} if folder.is_dir() else {"city"}
     named |= {"areas.csv", "waves.csv"} if state == "refused" else {""}
     assert not (why := _what_is_unclear(words, root=root, names=named)), why
     assert _seen(root) == before, "something was written"
@@ -766,7 +685,7 @@ def main(count: int, *, keep: Path, wanted: int) -> tuple[Counter, dict[str, lis
                 and words not in kept
                 and len(kept) < 4 * wanted
             ):
-                kept[words] = shutil.copytree(root / "data" / "raw" / "town", keep / f"k{len(kept)}")
+                kept[words] = shutil.copytree(root / "data" / "raw" / "spoilt", keep / f"k{len(kept)}")
                 (keep / f"k{len(kept) - 1}.txt").write_text("\n".join([case.base, *case.told]), encoding="utf-8")
         except (Exception, Hang) as error:  # noqa: BLE001 whatever it is, it is a fault to be told
             state, frames = "fault", traceback.extract_tb(error.__traceback__)

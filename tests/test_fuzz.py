@@ -16,13 +16,13 @@ def root():
         yield folder
 
 
-@settings(**fuzz.SETTINGS, max_examples=35)
+@settings(**fuzz.SETTINGS, max_examples=25)
 @given(case=fuzz.city_cases())
 def test_a_spoilt_city_is_accepted_or_refused_in_words_and_nothing_is_written(root, case):
     fuzz.check_city(root, case)
 
 
-@settings(**fuzz.SETTINGS, max_examples=65)
+@settings(**fuzz.SETTINGS, max_examples=80)
 @given(case=fuzz.plan_cases())
 def test_a_spoilt_plan_is_accepted_or_refused_in_words_and_nothing_is_written(root, case):
     fuzz.check_plan(root, case)
@@ -34,7 +34,7 @@ def test_a_spoilt_plan_is_accepted_or_refused_in_words_and_nothing_is_written(ro
 def city(base="respondents", late=(), special=None, **said):
     manifest, tables = copy.deepcopy(fuzz.bases()[base])
     manifest["respondents" if base != "shares" else "shares"] |= said
-    return fuzz.Case(base, manifest, tables, late=list(late), special=special or {}, call={"city": "town"})
+    return fuzz.Case(base, manifest, tables, late=list(late), special=special or {}, call={"city": "spoilt"})
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000, "\x1b[2J", "\u202ex"])
