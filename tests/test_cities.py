@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from workbench import manifest as manifests
 from workbench.cities import list_cities, load_city, write_city, write_processed
 from workbench.errors import ParameterError, SchemaError
 from workbench.panel import build_panel
 from workbench.schema import Faults
+from workbench.sheets import read_manifest
 
 
 def test_a_city_comes_out_in_canonical_columns_and_types(city_files, write_city_files):
@@ -236,7 +236,7 @@ def test_the_worked_example_in_the_documentation_is_a_valid_manifest(tmp_path):
     for name in ("enquete.csv", "wijken.csv", "waves.csv", "projects.csv"):
         (tmp_path / name).write_text("")
     faults = Faults()
-    said = manifests.read(tmp_path, faults=faults)
+    said = read_manifest(tmp_path, faults=faults)
     assert faults.lines == [] and said["respondents"]["codes"]["unsafe_neighbourhood"]["3"] == "sometimes"
 
 

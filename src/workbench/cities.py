@@ -10,12 +10,11 @@ from pathlib import Path
 import pandas as pd
 import tomlkit
 
-from workbench import consistency, manifest, paths, provenance, schema
+from workbench import consistency, paths, provenance, schema
 from workbench.errors import ParameterError, nearest
 from workbench.items import ITEMS
-from workbench.manifest import FILES
 from workbench.schema import STRATA, Faults, Sheet
-from workbench.sheets import read_sheet
+from workbench.sheets import FILES, file_of, read_manifest, read_sheet
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
     for file in sorted(paths.resolve(raw).glob("*/city.toml")):
         try:
             said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-            kind = "shares" if manifest.file_of(said, "shares", file.parent) else "respondents"
+            kind = "shares" if file_of(said, "shares", file.parent) else "respondents"
         except (OSError, ValueError, RecursionError):
             said, kind = {"language": ""}, "city.toml cannot be read"
         texts = file.parent.name, str(said.get("name", "")), str(said.get("language", "en"))
@@ -68,14 +67,14 @@ def load_city(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> City:
 def survey_as_given(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> Sheet | None:
     """The survey file of a city that `load_city` accepts, columns without use to us too; None for published shares."""
     folder, faults = paths.resolve(raw) / paths.validate_name(city, "city"), Faults()
-    entry = manifest.read(folder, faults=faults).get("respondents", {})
+    entry = read_manifest(folder, faults=faults).get("respondents", {})
     return read_sheet(entry.pop("path"), "respondents", entry, faults=faults) if "path" in entry else None
 
 
 def read_folder(folder: Path) -> City:
     """Return the validated city in any folder that holds a city.toml."""
     faults = Faults()
-    said = manifest.read(folder, faults=faults)
+    said = read_manifest(folder, faults=faults)
     found = {table: said[table] for table in schema.TABLES if "path" in said.get(table, {})}
     read = ((table, read_sheet(entry["path"], table, entry, faults=faults)) for table, entry in found.items())
     sheets = {table: sheet for table, sheet in read if sheet is not None}
