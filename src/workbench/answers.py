@@ -15,18 +15,15 @@ from workbench.schema import STRATA
 def count_answers(city, *, item) -> xr.DataArray:
     """Effective counts of one item (area, wave, stratum, answer), for all areas and waves of the city. Coords `lower`
     and `upper` (answer) are the first and last category covered, `respondents` (area, wave) the answers behind the
-    counts, `sex`, `age_band`, `education` (stratum) its group. ParameterError for classes that do not lie side by
-    side."""
+    counts, `sex`, `age_band`, `education` (stratum) its group. ParameterError for classes that lie apart."""
     return (_from_respondents if city.respondents is not None else _from_shares)(city, item)
 
 
 def residents(city, counts) -> xr.DataArray:
-    """Residents by area and stratum, of the areas and strata of `counts`.
-
-    A cell of the population table is spread over its strata as the area's own answers are, or all areas' where it has
-    none there. Without the table an area's residents are spread over all its answers; without populations areas count
-    alike. ParameterError for an area whose residents all belong to cells without any answer.
-    """
+    """Residents by area and stratum, of the areas and strata of `counts`. A cell of the population table is spread over
+    its strata as the area's own answers are, or all areas' where it has none there. Without the table an area's
+    residents are spread over all its answers; without populations areas count alike. ParameterError for an area whose
+    residents all belong to cells without any answer."""
     sample = counts.sum(("wave", "answer")).transpose("area", "stratum")
     areas = counts["area"].values
     if city.population is None:

@@ -155,11 +155,9 @@ def canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def write_city(folder: Path, *, manifest: Mapping, tables: Mapping[str, pd.DataFrame]) -> Path:
-    """Write a city folder in one step: the whole new one, validated first (SchemaError), or nothing.
-
-    `manifest` needs name, language and simulated; a [table] with its usual file name is added for each of `tables`.
-    ParameterError where a folder without made_by in its city.toml is there: it is a city's own and never replaced.
-    """
+    """Write a city folder in one step: the whole new one, validated first (SchemaError), or nothing. `manifest` needs
+    name, language and simulated; a [table] with its usual file name is added for each of `tables`. ParameterError where
+    a folder without made_by in its city.toml is there: it is a city's own and never replaced."""
     folder = Path(folder)
     paths.validate_name(folder.name, "city folder")
     there, file = folder.is_file() or any(folder.glob("*")), folder / "city.toml"

@@ -21,7 +21,7 @@ NOT_SEEN = ("no worthwhile change", "cannot tell", "clear rise", "probable rise"
 
 
 def rubric(lang) -> pd.DataFrame:
-    """One row per condition and level 0-4: `name`, what it looks like (`text`), and the `step` to the next level ("")."""
+    """One row per condition and level 0-4: `name`, what it looks like (`text`), the `step` to the next level ("")."""
     content = tomllib.loads((Path(__file__).parent / "collective.toml").read_text(encoding="utf-8"))
     levels = {condition: pd.DataFrame(about[lang]) for condition, about in content.items()}
     return pd.concat(levels, names=["condition", "level"]).reset_index()
@@ -43,10 +43,8 @@ def outcomes_seen(place) -> pd.Series:
 
 
 def profile(scores, *, seen=()) -> pd.DataFrame:
-    """All five conditions of each scored project: mean score, number of ratings, lowest, highest, `dont_know`.
-
-    `late` counts ratings given after outcomes were in (`seen`, from `outcomes_seen`), `weakest` marks the lowest means.
-    """
+    """All five conditions of each scored project: mean score, number of ratings, lowest, highest, `dont_know`. `late`
+    counts ratings given after outcomes were in (`seen`, from `outcomes_seen`), `weakest` marks the lowest means."""
     last = latest(scores)
     last["late"] = last["score"].notna() & (last["date"] > pd.to_datetime(last["project"].map(dict(seen))))
     last["dont_know"], by = last["score"].isna(), last.groupby(CELL)
@@ -75,11 +73,10 @@ def rating_sd(scores) -> float:
 
 
 def score(scores, project, *, seen=()) -> dict | None:
-    """For a card: mean over the rated conditions, its standard error from rating alone, and the conditions' means.
-
-    None where nobody rated the project; ratings given after outcomes were in (`seen`) do not count. A rater who is strict is strict in all conditions: where raters' own means over
-    the conditions they share differ by more than independent errors would, these set the error.
-    """
+    """For a card: mean over the rated conditions, its standard error from rating alone, and the conditions' means. None
+    where nobody rated the project; ratings given after outcomes were in (`seen`) do not count. A rater who is strict is
+    strict in all conditions: where raters' own means over the conditions they share differ by more than independent
+    errors would, these set the error."""
     if scores is None:
         return None
     scores = scores[~(scores["date"] > pd.to_datetime(scores["project"].map(dict(seen))))]

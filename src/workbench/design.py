@@ -105,12 +105,10 @@ def before(panel) -> tuple[float, float] | None:
 
 
 def composition(panel, posterior, *, lang) -> tuple[str, str]:
-    """Whether other people answered in treated areas, compared with the others, from before to the window.
-
-    Shift of each level of sex, age and education in points, by `linear.imputed`, with the error of effective counts
-    (larger when areas without a project say so). Warns at p < 0.02, fails when a level shifted by more than 15 points
-    at p < 0.001, both over the number of levels. Adds by how much respondents differ from residents.
-    """
+    """Whether other people answered in treated areas, compared with the others, from before to the window. Shift of
+    each level of sex, age and education in points, by `linear.imputed`, with the error of effective counts (larger when
+    areas without a project say so). Warns at p < 0.02, fails when a level shifted by more than 15 points at p < 0.001,
+    both over the number of levels. Adds by how much respondents differ from residents."""
     counts = panel["counts"].sum("answer").transpose("area", "wave", "stratum").values
     mix, levels = counts / np.maximum(counts.sum(-1, keepdims=True), 1e-9), {}
     for name in (name for name in STRATA if name in panel.coords):

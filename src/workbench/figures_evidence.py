@@ -56,9 +56,7 @@ def plot_lots(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) ->
 
 def plot_ways(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) -> str:
     """A dot (`mean`) and 90 % bar per row, groups apart; behind them the first row, a band or where it has none a line.
-
-    Of rows without bars at most 30, those farthest from the first. Gives its figure the height that rows need.
-    """
+    Of rows without bars at most 30, those farthest from the first. Gives its figure the height that rows need."""
     if "lower90" not in frame:
         far = (frame["mean"] - frame["mean"].iloc[0]).abs().where(frame.index > 0, np.inf)
         frame = frame.loc[far.nlargest(30).index.sort_values()]
@@ -74,10 +72,8 @@ def plot_ways(frame: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang: str) ->
 
 
 def plot_worth(chances: pd.DataFrame, value: pd.DataFrame, *, ax: Axes, worth_eur: float | None, lang: str) -> str:
-    """Chance that each project is worth it, by what the city would pay per resident who no longer feels unsafe.
-
-    Frames of `money.chances` and `money.value`. The dot: its price if the effect were just the smallest worthwhile one.
-    """
+    """Chance that each project is worth it, by what the city would pay per resident who no longer feels unsafe. Frames
+    of `money.chances` and `money.value`. The dot: its price if the effect were just the smallest worthwhile one."""
     _ = translator(lang).gettext
     most, told, styles = chances.index[-1], [], ("-", "--", "-.", ":")
     colours = [(BLUE, ORANGE, INK, GREY)[k % 4] for k in range(chances.shape[1])]
@@ -103,9 +99,7 @@ def plot_worth(chances: pd.DataFrame, value: pd.DataFrame, *, ax: Axes, worth_eu
 
 def plot_profile(profile: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
     """Five conditions (columns) of each project (rows) from 0 to 4: mean as a dot, range between raters behind it.
-
-    Orange diamonds: the weakest link. `profile` as of `collective.profile`; a star marks scores given after outcomes.
-    """
+    Orange diamonds: the weakest link. `profile` of `collective.profile`; a star: scores given after outcomes."""
     _ = translator(lang).gettext
     heads = collective.rubric(lang).drop_duplicates("condition").set_index("condition")["name"]
     projects = list(dict.fromkeys(profile["project"]))
@@ -131,11 +125,9 @@ def plot_profile(profile: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> 
 
 
 def plot_cities(rows: pd.DataFrame, *, ax: Axes, lang: str) -> str:
-    """What each city found for itself (hollow, grey) and what it is after pooling (blue), in pp; mean and next city below.
-
-    `rows` have label (of a project) and `kind`, `own` and pooled mean and 90 % ends. The more a card leaves open, the
-    further pooling draws it to the others.
-    """
+    """What each city found for itself (hollow, grey) and what it is after pooling (blue), in pp; mean and next city
+    below. `rows` have label (of a project) and `kind`, `own` and pooled mean and 90 % ends. The more a card leaves
+    open, the further pooling draws it to the others."""
     labels = [fill(label, 34) for label in tables.frame(rows, "label", lang=lang).iloc[:, 0]]
     pooled = rows[["mean", "lower90", "upper90"]].assign(group=rows["kind"] == "project")
     ax.figure.set_size_inches(9, 0.5 * len(rows) + 1.6)

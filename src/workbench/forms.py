@@ -23,9 +23,8 @@ FORMS |= {f"{name}, location-scale": (link, True) for name, (link, _) in FORMS.i
 def effects(counts, *, form) -> np.ndarray:
     """Effect on the share of each answer in pp, by one of `FORMS`; `counts` are (group, period, answer): comparison and
     treated, before and after, secure to insecure. Shares of treated after are the form's own, as in the published
-    estimates; with scales and three answers the observed ones. NaN where a cell is empty, the likelihood has no
-    maximum, or scales are asked of fewer than three answers. A zero adds half an answer everywhere, for a maximum to
-    exist."""
+    estimates; with scales and three answers the observed ones. NaN for an empty cell, a likelihood without maximum, or
+    scales asked of fewer than three answers. A zero adds half an answer everywhere, for a maximum to exist."""
     link, scaled = FORMS[form]
     cells = np.asarray(counts, float).reshape(4, -1)
     cuts = cells.shape[1] - 1

@@ -22,11 +22,9 @@ def fewer_unsafe(panel, idata) -> xr.DataArray:
 
 def value(place, panel, fewer, result, *, worth_eur=None, lang) -> pd.DataFrame:
     """One row per project: `cost_eur` over all its areas, quantiles of the cost per resident no longer unsafe, `told`.
-
     inf is no benefit, as at every rise; NaN is no price: cost or residents not given, or blocked. `at_minimum` is the
     price at the smallest worthwhile effect. With `worth_eur` (of one such resident to the city) also `p_worth`, and in
-    euro `net_benefit` and, before deciding to go on like this or not, `evpi` and `evsi` (one more wave).
-    """
+    euro `net_benefit` and, before deciding to go on like this or not, `evpi` and `evsi` (one more wave)."""
     frame = pd.DataFrame.from_dict(result["by_project"], orient="index")[["verdict", "sd", "prior_sd"]]
     frame["name"], frame["residents"] = panel["project_name"].values, fewer["residents"].values
     frame["cost_eur"] = place.projects.groupby("project")["cost_eur"].sum().reindex(frame.index).replace(0, np.nan)

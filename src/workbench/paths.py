@@ -26,9 +26,7 @@ def project_root() -> Path:
 
 def resolve(path: str | os.PathLike[str]) -> Path:
     """Return `path` as an absolute path; a relative one starts at the project root, `~` at the home folder.
-
-    ParameterError for names that no disk can hold.
-    """
+    ParameterError for names that no disk can hold."""
     whole = Path(os.path.normpath(project_root() / os.path.expanduser(path)))
     if len(bytes(whole)) > 4000 or any(len(name.encode(errors="replace")) > 255 for name in whole.parts):
         raise ParameterError(f"path {str(path)[:60]!r}...: too long; allowed: at most 4,000 bytes, 255 in a name")

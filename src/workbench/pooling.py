@@ -29,18 +29,16 @@ FEW = 10  # projects, below which a small-study check says nothing
 
 
 def pool_sampler(pool, **options):
-    """The compiled sampler of M4 for pools of this shape, for `fit_pool` and `refits`; `options` as of `evidence.build_model`."""
+    """The compiled sampler of M4 for pools of this shape; `options` are those of `evidence.build_model`."""
     return small_sampler(evidence.build_model(pool, **options))
 
 
 def fit_pool(
     pool, build, *, prior="sceptical", scale=None, draws=1000, tune=1000, chains=4, seed=2026, discount=1.0
 ) -> xr.DataTree:
-    """Draws of M4 for stacked cards, with `next` (the effect of one project in a next city) and `next_mean` (of its projects).
-
-    `build` of `pool_sampler`. `scale` takes the place of the named prior's. `discount` weighs every card's likelihood (a
-    power prior: 0.5 counts a card as half as many answers). attrs hold diagnostics and settings.
-    """
+    """Draws of M4 for stacked cards, with `next` (the effect of one project in a next city) and `next_mean` (of its
+    projects). `build` of `pool_sampler`. `scale` takes the place of the named prior's. `discount` weighs every card's
+    likelihood (a power prior: 0.5 counts a card as half as many answers). attrs hold diagnostics and settings."""
     data = evidence.model_data(pool) | {"prior_scale": np.asarray(scale or PRIORS[prior])}
     data["weight"] = np.full(pool.sizes["project"], float(discount))
     add, length = partial(_with_next, seed=seed), {"draws": draws, "tune": tune, "chains": chains}
@@ -50,10 +48,8 @@ def fit_pool(
 
 
 def refits(pool, build, idata, *, draws=500, seed=2026) -> pd.DataFrame:
-    """The pooled mean under every prior and without each city in turn, and what each kind of project differs from it by.
-
-    Columns kind (prior, without, project), name, mean, sd, lower90, upper90 (logit).
-    """
+    """The pooled mean under every prior and without each city in turn, and what each kind of project differs from it
+    by. Columns kind (prior, without, project), name, mean, sd, lower90, upper90 (logit)."""
     again = build(draws=draws, tune=1000, chains=4, target_accept=ACCEPT[0])
     cities = list(dict.fromkeys(pool["city"].values.tolist()))
     ways = [("prior", name, {"prior_scale": np.asarray(scale)}) for name, scale in PRIORS.items()]
@@ -95,9 +91,7 @@ def to_pp(theta, base):
 
 def small_studies(pool, idata) -> dict | None:
     """Whether less certain cards found larger effects (Egger): slope per logit of standard error, and two-sided p.
-
-    Weighted by 1 / (se^2 + tau^2); None with fewer than ten projects, or when all are as certain.
-    """
+    Weighted by 1 / (se^2 + tau^2); None with fewer than ten projects, or when all are as certain."""
     y, se = pool["estimate"].values, np.sqrt(np.diag(pool["covariance"].values))
     if len(y) < FEW or np.ptp(se) < 1e-9:
         return None
@@ -124,7 +118,7 @@ def build_result(pool, chosen, left_out, idata, effects, other, *, lang) -> dict
     """pooled.json as a plain dict (docs/evidence.md)."""
     by_scale = effects.set_index(["estimand", "scale"])[COLUMNS[4:]]
     pick = lambda name: by_scale.loc[name].to_dict("index")
-    found, names = diagnostics(idata), ("model", "prior", "discount", "draws", "tune", "chains", "seed", "sampler")
+    found, keys = diagnostics(idata), ("model", "prior", "discount", "draws", "tune", "chains", "seed", "sampler")
     status, message = checks.convergence(found, reruns=int(idata.attrs.get("reruns", 0)), lang=lang)
     return {
         "sentence": sentence(pool, idata, lang=lang), "verdict": "pooled" if status == "pass" else "blocked",
@@ -134,21 +128,19 @@ def build_result(pool, chosen, left_out, idata, effects, other, *, lang) -> dict
         "collective_impact": slope_sentence(idata, lang=lang), "small_studies": small_studies(pool, idata),
         "refits": other.to_dict("records"), "left_out": left_out, "made": f"{datetime.now(UTC):%Y-%m-%d}",
         "cards": [{k: card[k] for k in ("file", "city", "sha256", "made", "grade", "verdict")} for card in chosen],
-        "provenance": {k: idata.attrs[k] for k in names} | {"code_hash": provenance.code_hash()} | provenance.versions(),
+        "provenance": {k: idata.attrs[k] for k in keys} | {"code_hash": provenance.code_hash()} | provenance.versions(),
     }  # fmt: skip
 
 
 def others(place, *, city, panel) -> tuple[list[dict], list[dict]]:
-    """Cards in the folder `place` that may serve this city as prior, and those left out; ParameterError where none is left."""
+    """Cards in the folder `place` that may serve this city as prior, and those left out; ParameterError if none may."""
     return cards.choose(cards.read_cards([place]), family=ITEMS[panel.attrs["item"]].family, own=city)
 
 
 def evidence_prior(place, *, city, panel, discount) -> dict:
-    """A prior for the mean of a city's projects from other cities' cards in the folder `place`; {} without one.
-
-    The power prior: every card's likelihood to the power `discount` (0 to 1), pooled under the sceptical prior; then the
-    mean of a next city's projects: `mean` = (location, sd) on the logit. `cards` and `left_out` tell which entered.
-    """
+    """A prior for the mean of a city's projects from other cities' cards in the folder `place`; {} without one. The
+    power prior: every card's likelihood to the power `discount` (0 to 1), pooled under the sceptical prior; then the
+    mean of a next city's projects: `mean` = (location, sd) on the logit. `cards` and `left_out` tell which entered."""
     if not place:
         return {}
     chosen, left_out = others(place, city=city, panel=panel)
@@ -162,7 +154,7 @@ def evidence_prior(place, *, city, panel, discount) -> dict:
 
 
 def without_evidence(evidence, idata, *, lang) -> dict:
-    """What result.json says of other cities' part in the effect: `evidence`, the effect `alone` in pp, and a sentence; {} for {}."""
+    """Other cities' part in the effect for result.json: `evidence`, the effect `alone` in pp, a sentence; {} for {}."""
     if not evidence:
         return {}
     alone = {key: idata.attrs[f"att_alone_{key}".removesuffix("_mean")] for key in ("mean", "sd", "lower90", "upper90")}

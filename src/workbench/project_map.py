@@ -20,10 +20,8 @@ from workbench.language import month, said, short, translator
 
 def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
     """A bar per project and area: announced grey, starting pale, running in full blue, hatched where two run at a time.
-
     Orange columns are survey waves. `rows` of projects with `area_name`, in order (the first 40 are drawn); `pairs` of
-    projects, `project` and `project_other`, in one `area` at a time, from `begin` to `end` (NaT = still).
-    """
+    projects, `project` and `project_other`, in one `area` at a time, from `begin` to `end` (NaT = still)."""
     _ = translator(lang).gettext
     shown = rows.head(40)
     last = max(waves["end"].max(), rows[["full", "stop"]].max().max()) + pd.Timedelta(days=60)
@@ -57,10 +55,8 @@ def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
 
 
 def reach(rows, place, *, by, lang) -> pd.DataFrame:
-    """Cost and people reached, `by` project, focus or kind, and per resident of the areas it runs in.
-
-    A figure that any of its areas lacks is left out of the division, never counted as nothing.
-    """
+    """Cost and people reached, `by` project, focus or kind, and per resident of the areas it runs in. A figure that any
+    of its areas lacks is left out of the division, never counted as nothing."""
     groups, population = rows.groupby(by, sort=False), place.areas.set_index("area")["population"]
     areas, known = groups["area"].unique(), groups[["cost_eur", "reached"]].sum(skipna=False)
     residents = areas.map(lambda each: population.reindex(each).sum(skipna=False))
@@ -82,11 +78,9 @@ def catalogue(lang) -> pd.DataFrame:
 
 
 def indicators(place, *, lang) -> pd.DataFrame:
-    """The catalogue with a city's latest values, `told` and `date` ("" = a gap), and below it what else the city has.
-
-    A value of the whole city goes before those of areas, which are told from the lowest to the highest. Survey items
-    count for the dimension they measure.
-    """
+    """The catalogue with a city's latest values, `told` and `date` ("" = a gap), and below it what else the city has. A
+    value of the whole city goes before those of areas, which are told from the lowest to the highest. Survey items
+    count for the dimension they measure."""
     _ = translator(lang).gettext
     table = catalogue(lang).assign(told="", date="").set_index(["dimension", "indicator"])
     own = {} if place.indicators is None else place.indicators.groupby(["dimension", "indicator"], sort=False)

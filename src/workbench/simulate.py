@@ -53,11 +53,9 @@ def simulate_city(out, **options) -> Path:
 
 def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **options) -> tuple[City, dict]:
     """A City in memory, as `load_city` would give it, and its truth; simulate.toml lists `options` and their defaults.
-
     `effect_pp` is the mean over projects; `baseline_unsafe` and `baseline_gap_pp` are of expected shares in the first
     wave, shocks included, mean over areas. `area_drift` is the spread of areas' own steady drifts per wave, logit scale
-    (the method assumes none). The world depends on the seed, not on `respondents` or `shares`. Raises ParameterError.
-    """
+    (the method assumes none). The world follows the seed, not `respondents` or `shares`. Raises ParameterError."""
     options = _checked(options) | ({"area_drift": area_drift} if area_drift else {})
     seeds = np.random.SeedSequence(options["seed"]).spawn(4)  # a stream for each part: more draws in one move no other
     world = draw_world(options, seeds[0])

@@ -24,11 +24,9 @@ TAILS = 4
 
 def build_model(cards, *, tails="t", tau="half-normal"):
     """A PyMC model of pooled cards (`workbench.cards.stack`): dims project, city, and kind where there are several.
-
     `cards` has `estimate`, `covariance` (zero between cities), `city_index`, `kind_index`, `score` and `score_se` (NaN
     where nobody rated), by project. pm.Data to swap: `prior_scale` (a), `weight` (0 takes a project's card out, below 1
-    discounts it: a power prior). `tails` "normal" and `tau` "half-cauchy" are there to repeat published analyses.
-    """
+    discounts it: a power prior). `tails` "normal" and `tau` "half-cauchy" are there to repeat published analyses."""
     names = {dim: list(dict.fromkeys(cards[dim].values.tolist())) for dim in ("project", "city", "kind")}
     with pm.Model(coords=names) as model:
         given = {name: pm.Data(name, value) for name, value in model_data(cards).items()}
