@@ -13,10 +13,9 @@ from workbench.language import said
 from workbench.paths import relative, resolve
 from workbench.provenance import write_text
 from workbench.tables import filled, stylesheet
-from workbench.verdict import label
+from workbench.verdict import VERDICTS, label
 
-FALLS_FIRST = ("clear fall", "probable fall", "no worthwhile change", "cannot tell", "probable rise", "clear rise")
-FOUND = (*FALLS_FIRST, "pooled", "blocked", "failed", "unfinished", "")  # "": a notebook that gives no verdict
+FOUND = (*VERDICTS, "pooled", "blocked", "failed", "unfinished", "")  # "": a notebook that gives no verdict
 STATES = ("failed", "unfinished", "blocked", "done")
 ORDERS = {
     "verdict": lambda row: FOUND.index(row["found"]),

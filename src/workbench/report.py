@@ -22,14 +22,11 @@ from workbench.tables import TEMPLATE, stylesheet
 SUMMARY = ("mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_fall_minimum", "p_rise")
 PHASES = ("load", "compile", "sample", "total")
 SETTINGS = ("model", "prior", "seed", "draws", "tune", "chains", "sampler")
-# fmt: off
-TAGS = frozenset({
-    "a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "div", "dl", "dt", "em", "figcaption",
-    "figure", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "li", "ol", "p", "pre", "s", "section", "small",
-    "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"})
-PLAIN_ATTRIBUTES = frozenset({
-    "alt", "class", "colspan", "height", "id", "lang", "role", "rowspan", "scope", "tabindex", "title", "width"})
-# fmt: on
+TAGS = (
+    "a abbr b blockquote br caption code col colgroup dd div dl dt em figcaption figure footer h1 h2 h3 h4 h5 h6 "
+    "hr i img li ol p pre s section small span strong sub sup table tbody td tfoot th thead tr u ul"
+)
+PLAIN = {"alt", "class", "colspan", "height", "id", "lang", "role", "rowspan", "scope", "tabindex", "title", "width"}
 STYLE = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 # A whole tag with its quoted values: a city may have a name that reads like a tag, and that stands in an alt text.
 TAG = re.compile(r"""<[a-z](?:[^>"']++|"[^"]*+"|'[^']*+')*+>""", re.IGNORECASE)
@@ -37,13 +34,10 @@ ATTRIBUTE = re.compile(r"""([\w-]+)=("[^"]*"|'[^']*')""")
 
 
 def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd.DataFrame, *, lang: str) -> dict:
-    """result.json as a plain dict: verdict, sentence, grade, effects, checks, diagnostics, counts, provenance.
-
-    `inputs` has `att` and `by_project` (posterior summaries in pp, see `verdict.decide`), `needed`, the sentence on what
-    would settle an open question, `registration` (`registration.summary`) and `evidence` (`pooling.without_evidence`).
-    `checks.attrs` holds `design_level` and `diagnostics`, `idata.attrs` the settings of the fit and its seconds by phase
-    (`seconds_load`, ...).
-    """
+    """result.json as a plain dict: verdict, sentence, grade, effects, checks, diagnostics, counts, provenance. `inputs`
+    has `att` and `by_project` (posterior summaries in pp, see `verdict.decide`), `needed`, the sentence on what would
+    settle an open question, `registration` (`registration.summary`) and `evidence` (`pooling.without_evidence`).
+    `checks.attrs` holds `design_level` and `diagnostics`, `idata.attrs` the fit's settings and `seconds_` by phase."""
     attrs, fitted, treated = panel.attrs, idata.attrs, panel["treated"].to_numpy()
     minimum, blocked = float(attrs["minimum_pp"]), bool((checks["status"] == "fail").any())
     decide = partial(verdict.decide, minimum_pp=minimum, blocked=blocked)
@@ -73,10 +67,8 @@ def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd
 
 def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, result: dict) -> None:
     """Write posterior.nc (float32, compressed), effects.csv and result.json into `out`, each whole or not at all.
-
     result.json holds the keys that docs/data.md promises; what only page 1 needs stays behind. An empty `out` writes
-    nothing, so that a notebook can be read and run without leaving files behind.
-    """
+    nothing, so that a notebook can be read and run without leaving files behind."""
     if not out:
         return
     folder, packed = resolve(out), {"zlib": True, "complevel": 4, "dtype": "float32"}
@@ -88,11 +80,8 @@ def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, resu
     write_csv(folder / "effects.csv", effects)
     only = lambda row, *names: {name: row.get(name) for name in names}
     rows = {p: only(row, *SUMMARY, "verdict", "cost_per_resident_eur") for p, row in result["by_project"].items()}
-    short = {
-        "att_pp": only(result["att_pp"], *SUMMARY),
-        "by_project": rows,
-        "seconds": only(result["seconds"], *PHASES),
-    }
+    short = {"by_project": rows, "att_pp": only(result["att_pp"], *SUMMARY)}
+    short["seconds"] = only(result["seconds"], *PHASES)
     write_json(folder / "result.json", {name: short.get(name, result[name]) for name in result if name != "needed"})
 
 
@@ -109,15 +98,10 @@ def headline(result: dict, *, lang: str) -> HTML:
     return HTML(f'<div class="page-one">{note}<blockquote><b>{escape(result["sentence"])}</b></blockquote></div>')
 
 
-# --- HTML -------------------------------------------------------------------------------------------------------------
-
-
 def render(nb: nbformat.NotebookNode, *, lang: str, title: str) -> str:
-    """The executed notebook as one offline HTML page: no script, no outside address, code folded away.
-
-    The cell tagged `page-one` comes first, cells tagged `remove` are left out, every text is cleaned, and outputs
-    are kept only as pictures, tables and plain text. ValueError if a picture has no alt text.
-    """
+    """The executed notebook as one offline HTML page: no script, no outside address, code folded away. The cell tagged
+    `page-one` comes first, cells tagged `remove` are left out, every text is cleaned, and outputs are kept only as
+    pictures, tables and plain text. ValueError if a picture has no alt text."""
     _, told = translator(lang).gettext, translator(lang, NOTEBOOKS).gettext
     exporter = HTMLExporter(
         template_name=TEMPLATE.name,
@@ -160,7 +144,7 @@ def _shows(output: nbformat.NotebookNode) -> bool:
 
 def clean(html: str) -> str:
     """HTML with nothing in it that runs or fetches: known tags, pictures as data, links within the page only."""
-    return Cleaner(tags=TAGS, attributes=_allowed, protocols={"data"}, strip=True).clean(STYLE.sub("", html))
+    return Cleaner(tags={*TAGS.split()}, attributes=_allowed, protocols={"data"}, strip=True).clean(STYLE.sub("", html))
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:
@@ -168,14 +152,12 @@ def _allowed(tag: str, name: str, value: str) -> bool:
         return value.startswith("data:image/png;base64,")
     if tag == "a" and name == "href":
         return value.startswith("#")
-    return name in PLAIN_ATTRIBUTES
+    return name in PLAIN
 
 
 def _markdown(source: str, *, lang: str, demote: bool) -> str:
-    """Markdown as clean HTML in `lang`; what has no translation is marked as English, so that it is read out as English.
-
-    Below page 1, which has the page's only first-level heading, headings move down one.
-    """
+    """Markdown as clean HTML in `lang`; what has no translation is marked as English, so that it is read out as
+    English. Below page 1, which has the page's only first-level heading, headings move down one."""
     html = ""
     for spoken, paragraphs in groupby(prose(source, lang), key=lambda pair: pair[1]):
         text = markdown2html("\n\n".join(text for text, _lang in paragraphs))

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from workbench.items import ITEMS
 from workbench.language import euro, month, number, percent, points, said, short, translator
 from workbench.panel import answers_told
-from workbench.verdict import label
+from workbench.verdict import STATUSES, label
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -22,26 +22,27 @@ def share(value: float, lang: str) -> str:
     return f"{number(value, lang)} %"
 
 
-# How the values of a column are written, by its name; "row": by the macro `cell`, of its whole row; others are text already.
+# How a column's values are written, by its name; "row": by the macro `cell`, of its whole row; others are text already.
 FORMS = {name: form for form, names in {
     points: "mean ratio",
     percent: "p_fall p_fall_minimum p_rise p_worth",
-    share: "base unsafe held_against treated_observed treated_modelled treated_without comparison_observed comparison_modelled",
-    partial(number, decimals=0): "respondents shares cost_eur concerned residents reached treated others assumed_treated "
-                                 "assumed_others worth answers",
+    share: "base unsafe held_against treated_observed treated_modelled treated_without comparison_observed "
+           "comparison_modelled",
+    partial(number, decimals=0): "respondents shares cost_eur concerned residents reached treated others "
+                                 "assumed_treated assumed_others worth answers",
     partial(number, decimals=2): "cost_each logit",
     number: "part",
     short: "event_time projects grade score minimum",
     euro: "at_minimum net_benefit evpi evsi",
     month: "announced start full stop begin",
     label: "check status verdict",
-    "row": "what group label interval50 interval90 own pooled effect refit interval_logit fewer use gap registered deviation "
-           "fieldwork break end step simulated",
+    "row": "what group label interval50 interval90 own pooled effect refit interval_logit fewer use gap registered "
+           "deviation fieldwork break end step simulated",
 }.items() for name in names.split()}  # fmt: skip
 
 
 def stylesheet() -> str:
-    """The style of page 1 and of tables, the same in JupyterLab and in the report; widths of bars are classes w0 to w100."""
+    """The style of page 1 and of tables, in JupyterLab and in the report; widths of bars are classes w0 to w100."""
     widths = "".join(f".bar .w{n}{{width:{n}%}}" for n in range(101))
     shades = "".join(f"table.data td.s{n}{{background:rgb(29 79 145/{5 * n}%)}}" for n in range(1, 11))
     return (TEMPLATE / "page.css").read_text(encoding="utf-8") + widths + shades
@@ -53,7 +54,7 @@ def style() -> HTML:
 
 
 def filled(name: str, *, lang: str = "en", **values: object) -> HTML:
-    """The template `name` with its own sentences, marked `_("...")` there, in `lang`, and every value as text, not markup."""
+    """The template `name` with its own sentences (marked `_("...")`) in `lang`, and every value as text, not markup."""
     pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, trim_blocks=True)
     pages.filters["text"] = partial(_text, lang=lang)
     words = translator(lang)
@@ -62,9 +63,7 @@ def filled(name: str, *, lang: str = "en", **values: object) -> HTML:
 
 def html(frame: pd.DataFrame, caption: str, *, lang: str = "en", shaded: bool = False) -> HTML:
     """The frame as an accessible HTML table; the first column heads its row. `shaded`: the higher a number, the darker.
-
-    The first line of `caption` is its title, the rest says who, when and how many. `lang` is for columns of numbers.
-    """
+    The first line of `caption` is its title, the rest says who, when and how many. `lang` is for columns of numbers."""
     title, _newline, about = caption.partition("\n")
     rows = [(first, cells) for first, *cells in frame.itertuples(index=False)]
     top = frame.max(numeric_only=True).max() if shaded else 0
@@ -97,9 +96,7 @@ def caption(name: str, *, lang: str, panel: xr.Dataset | None = None, note: str 
 
 def frame(rows: pd.DataFrame, names: str, *, lang: str, **about: str) -> pd.DataFrame:
     """Rows for readers: of these columns those that are there, headed and written as everywhere; missing stays empty.
-
-    Headings by name are in template/findings.j2 (`about` fills their fields), how a value is written is in `FORMS`.
-    """
+    Headings by name are in template/findings.j2 (`about` fills their fields), how a value is written is in `FORMS`."""
     made = {}
     for name in names.split():
         if (form := FORMS.get(name)) == "row":
@@ -120,10 +117,8 @@ def estimates(rows: pd.DataFrame, what: str, *, lang: str) -> pd.DataFrame:
 
 
 def effects(rows: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.DataFrame:
-    """Rows of `estimand`, att_by_project or att_by_event_time, in points: what, estimate, intervals, chances.
-
-    `rows` are as in effects.csv; `names` gives the label of project ids.
-    """
+    """Rows of `estimand`, att_by_project or att_by_event_time, in points: what, estimate, intervals, chances. `rows`
+    are as in effects.csv; `names` gives the label of project ids."""
     rows = rows[(rows["estimand"] == estimand) & (rows["scale"] == "pp")].replace({"project": names})
     return estimates(rows, estimand.removeprefix("att_by_"), lang=lang)
 
@@ -137,13 +132,12 @@ def money(value: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.Data
 
 def checks(rows: pd.DataFrame, *, lang: str) -> pd.DataFrame:
     """Every check with its status and its sentence, the failing ones first."""
-    order = ["fail", "warn", "not possible", "pass"]
-    rows = rows.sort_values("status", key=lambda status: status.map(order.index), kind="stable")
+    rows = rows.sort_values("status", key=lambda status: status.map(STATUSES.index), kind="stable")
     return frame(rows.rename(columns={"name": "check"}), "check status message", lang=lang)
 
 
 def answer_names(panel: xr.Dataset, *, lang: str) -> dict[str, str]:
-    """The panel's answers in `lang` by their label, secure to insecure; one that lumps categories names first and last."""
+    """The panel's answers in `lang` by label, secure to insecure; one that lumps categories names first and last."""
     labels, (first, last) = categories(panel, lang=lang), (panel[end].values for end in ("lower", "upper"))
     texts = [said("lumped", lang, first=labels[a], last=labels[b]) for a, b in zip(first, last, strict=True)]
     return dict(zip(panel["answer"].values.tolist(), texts, strict=True))
@@ -201,10 +195,8 @@ def registration(compared: pd.DataFrame, *, panel: xr.Dataset, lang: str) -> pd.
 
 
 def waves(place: object, *, lang: str, panel: xr.Dataset | None = None) -> pd.DataFrame:
-    """Fieldwork, mode, questionnaire and notes of each wave; with a panel its waves only, and how many answered.
-
-    What answers are worth, and how many areas have some, stands there only if it matters.
-    """
+    """Fieldwork, mode, questionnaire and notes of each wave; with a panel its waves only, and how many answered. What
+    answers are worth, and how many areas have some, stands there only if it matters."""
     rows = place.waves if panel is None else place.waves[place.waves["wave"].isin(panel["wave"].values)]
     counts = {}
     if panel is not None:
@@ -253,8 +245,6 @@ def item(panel: xr.Dataset, *, lang: str) -> pd.DataFrame:
 
 def notices(place: object, *, lang: str, panel: xr.Dataset | None = None) -> HTML:
     """What was noticed in a city's files and not refused, and what is assumed, as a list; nothing if there is nothing.
-
-    What the reader of the files says is marked as English; what the panel adds is in `lang`.
-    """
+    What the reader of the files says is marked as English; what the panel adds is in `lang`."""
     texts = place.notices if panel is None else panel.attrs["notices"].splitlines()
     return filled("notices.html.j2", texts=texts, english=place.notices, lang=lang)

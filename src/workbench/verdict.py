@@ -11,15 +11,14 @@ import pandas as pd
 from workbench.language import N_, percent, said, translator, whole_percent
 
 CLEAR, PROBABLE, WITHIN, LEARNED, UNLIKELY = 0.9, 0.95, 0.8, 0.7, 0.2
-FALLS, RISES = ("clear fall", "probable fall"), ("clear rise", "probable rise")
-VERDICTS = ("blocked", *FALLS, *RISES, "no worthwhile change", "cannot tell")
-STATUSES = (N_("pass"), N_("warn"), N_("fail"), N_("not possible"))
+FALLS, RISES = ("clear fall", "probable fall"), ("probable rise", "clear rise")
+VERDICTS = (*FALLS, "no worthwhile change", "cannot tell", *RISES)  # and "blocked", which says nothing of an effect
+STATUSES = (N_("fail"), N_("warn"), N_("not possible"), N_("pass"))
 
 
 def decide(att: dict, *, minimum_pp: float, blocked: bool) -> str:
     """The first verdict that holds for the posterior summary `att` (probabilities 0-1, sd in pp); ValueError for no
-    minimum > 0. Where a chance under both priors or the prior's sd is missing, *no worthwhile change* cannot be
-    given."""
+    minimum > 0. Without a chance under both priors and the prior's sd, *no worthwhile change* cannot be given."""
     if not minimum_pp > 0:
         raise ValueError(f"minimum_pp must be above zero, not {minimum_pp}")
     known = lambda key: float(np.nan_to_num(att.get(key) or 0.0))
