@@ -1,17 +1,18 @@
 """What may leave the building: people, small cells and traces of this machine are found, and taken out, in one walk.
 
-A walker takes a file's content and gives it back without what may not leave, with a finding (place, value, rule) for each
-such thing; to check is to throw the content away. Words, patterns and rules: disclosure.toml. Limits: docs/sharing.md.
+A walker takes a file's content and gives it back without what may not leave, with a finding (place, value, rule) for
+each such thing; to check is to throw the content away. Words, patterns and rules: disclosure.toml.
+Limits: docs/sharing.md.
 """
 
 import csv
+import io
 import json
 import re
 import tomllib
 from collections import namedtuple
 from html import escape
 from itertools import groupby, pairwise
-from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
@@ -28,13 +29,13 @@ PATTERNS = [(p["rule"], re.compile(p["find"], re.IGNORECASE), p["instead"]) for 
 WORDS = {name: re.compile(text, re.IGNORECASE) for name, text in SAID["words"].items()}
 RULES, DATE, COUNT = SAID["rules"], PATTERNS[0][0], PATTERNS[-1][0]
 ALL = (-1, -1)  # the cell that stands for a whole table
-TOKEN, PICTURE = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+"), re.compile(r"data:image/[\w.+-]+;base64,[\w+/=\s]+")
-HEADING, ANSI = re.compile(r"<(?:h[1-6]|b)\b[^>]*>([^<]{1,80})"), re.compile(r"\x1b\[[\d;]*m")
-FIRST, LONG = 5, 15  # of a free text the first words are looked for; a shorter text is an ordinary phrase
+TOKEN = WORDS["token"]
+FIRST, MOST = 5, 8  # of a free text the first words are looked for; an identifier or name has at most so many
+csv.field_size_limit(2**31 - 1)  # a whole text may stand in one field
 
-# What must not leave of a city, texts as `plain` makes them: `known` words in a row -> their rule, by the first of them;
-# respondents' `ids`; of the columns of the `survey` (heading, is it area or wave, values, their set); label -> id of `areas`
-# and `waves`; `n` of (area, wave); `groups` of areas that reports tell of.
+# What must not leave of a city, texts as `plain` makes them: `known` words in a row -> their rule; respondents' `ids`;
+# of each column of the `survey` (heading, is it area or wave, values, their set); label -> id of `areas` and `waves`;
+# `n` of (area, wave); `groups` of areas that reports tell of.
 Facts = namedtuple("Facts", "known ids survey areas waves n groups", defaults=({}, frozenset(), (), {}, {}, {}, ()))
 
 
@@ -51,55 +52,46 @@ def stated(count: pd.Series, city, item: str) -> pd.Series:
     return count.drop(pd.MultiIndex.from_frame(rows[["area", "wave"]]), errors="ignore")
 
 
-def small(n: dict) -> set:
-    """The keys of cells with too few people."""
-    return {key for key, people in n.items() if 0 < people < K}
-
-
 def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
-    """What must not leave of `city`; `sheet` is its survey file (`cities.survey_as_given`), cells are those of `item`."""
+    """What must not leave of `city`; `sheet` is its survey file (`survey_as_given`), cells are those of `item`."""
     known = {_words(name): RULES["user"] for name in users if len(name) > 2 and plain(name) not in SAID["accounts"]}
     if city is None:
-        return Facts(_by_first(known))
+        return Facts(known)
     if item:
         count = count_answers(city, item=item)["respondents"].to_series()
     elif city.shares is None:
         count = city.respondents.groupby(["area", "wave"]).size()
     else:
         count = city.shares.groupby(["area", "wave"])["n"].max()
-    areas = {plain(row[name]): row["area"] for name in ("name", "area") for row in city.areas.to_dict("records")}
-    waves, n = {plain(wave): wave for wave in city.waves["wave"]}, stated(count, city, item).to_dict()
-    groups, every = [set(own) for _project, own in city.projects.groupby("project")["area"]], set(city.areas["area"])
-    groups += [every, set().union(*groups), every.difference(*groups)]
+    areas = {plain(label): area for name in ("name", "area") for label, area in city.areas[[name, "area"]].values}
+    waves = {plain(wave): wave for wave in city.waves["wave"]}
+    every, projects = set(city.areas["area"]), [set(own) for _, own in city.projects.groupby("project")["area"]]
+    groups = (*projects, every, set().union(*projects), every.difference(*projects))
+    facts = Facts(known, areas=areas, waves=waves, n=stated(count, city, item).to_dict(), groups=groups)
     if sheet is None:
-        return Facts(_by_first(known), frozenset(), (), areas, waves, n, groups)
+        return facts
     ids, survey = frozenset(map(plain, city.respondents["respondent"])), []
-    telling = {one for one in ids if re.search(r"\d", one) and len(one) > (3 if re.search(r"[^\W\d]", one) else 6)}
-    known |= {_words(one): RULES["id"] for one in telling - {*areas, *waves}}
+    known |= {_words(one): RULES["id"] for one in ids - {*areas, *waves} if WORDS["id"].fullmatch(one)}
     columns = [(name, sheet.own.get(name, name), sheet.frame[name]) for name in sheet.frame]
     for name, heading, values in [*columns, *((name, name, city.respondents[name]) for name in city.respondents)]:
         values, count = values.astype(object).fillna(""), values.value_counts()
         compared = values.map({value: plain(value) for value in values.unique()}).tolist()
         survey.append((plain(heading), name in ("area", "wave"), compared, set(compared)))
         if name not in (*ITEMS, "respondent", "area", "wave", "weight"):
-            least = 4 if WORDS["personal"].fullmatch(heading) else LONG
-            rare = {one: _words(one) for one in map(str, count.index[count < K]) if plain(one) not in areas}
-            telling = (words for one, words in rare.items() if len(one) >= least and len(words) > (least == LONG))
-            known |= {words[:FIRST]: RULES["text"] for words in telling}
-    return Facts(_by_first(known), ids, tuple(survey), areas, waves, n, groups)
-
-
-def _by_first(known: dict) -> dict:
-    rows = groupby(sorted(filter(None, known)), itemgetter(0))
-    return {first: {words: known[words] for words in some} for first, some in rows}
+            # A shorter text is an ordinary phrase, but in a column of names or addresses.
+            letters, words = (4, 1) if WORDS["personal"].fullmatch(heading) else (15, 2)
+            rare = [one for one in map(str, count.index[count < K]) if len(one) >= letters and plain(one) not in areas]
+            known |= {_words(one)[:FIRST]: RULES["text"] for one in rare if len(_words(one)) >= words}
+    return facts._replace(ids=ids, survey=survey)
 
 
 def hidden(keys, n: dict, groups=()) -> set:
     """Of published (area, wave) those with too few people, and those that a total would give one of them away by.
 
-    Totals of an area over waves, and of each group of areas in a wave, count as known: another table or report has them.
+    Totals of an area over waves, and of each group of areas in a wave, count as known: others publish them.
     """
-    taken, (areas, waves) = set(keys) & small(n), (sorted({key[axis] for key in keys}) for axis in (0, 1))
+    taken = {key for key in keys if 0 < n.get(key, 0) < K}
+    areas, waves = (sorted({key[axis] for key in keys}) for axis in (0, 1))
     lines = [{key for key in keys if key[0] == area} for area in areas]
     groups = sorted([*groups, areas], key=len)
     lines += [{key for key in keys if key[0] in group and key[1] == wave} for wave in waves for group in groups]
@@ -113,36 +105,32 @@ def hidden(keys, n: dict, groups=()) -> set:
 def table(heads: list, rows: list, caption: str, facts: Facts) -> dict[tuple[int, int], str]:
     """The cells (row, column) that may not leave, and why; ALL where none of it may.
 
-    `heads` has the headings above each column, `rows` texts. A number belongs to the area and wave at the head of its row
-    or column.
+    `heads` has the headings above each column, `rows` texts. A number belongs to the area and wave at the head of its
+    row or column.
     """
     short = [[*map(plain, row), *[""] * len(heads)][: len(heads)] for row in rows]
-    if short and _of_people(heads, list(zip(*short, strict=True)), facts):
+    if short and _of_people(heads, zip(*short, strict=True), facts):
         return {ALL: RULES["rows"]}
-    found, published, few, labels = {}, {}, small(facts.n), (facts.areas, facts.waves)
-    few_in = {area for area, _wave in few}
-    column = [_labels_in(short, facts.areas)]
-    column.append(_labels_in(short, facts.waves, but=column[0]))
-    long = lambda name: [word for word in _words(name) if len(word) > 3]  # a year inside a heading
-    words = [[word for name in head for word in (plain(name), *long(name))] for head in heads]
-    above = [[next((names[word] for word in each if word in names), None) for names in labels] for each in words]
+    found, published, few = {}, {}, {area for (area, _wave), n in facts.n.items() if 0 < n < K}
+    in_area, area_above, area_beside = _labels(heads, short, facts.areas)
+    in_wave, wave_above, wave_beside = _labels(heads, short, facts.waves, but=in_area)
     for r, c in ((r, c) for r, row in enumerate(short) for c in range(len(row)) if re.search(r"\d", row[c])):
-        cell, about = rows[r][c].strip(), [*heads[c], caption]
-        beside = [None if at is None else names.get(short[r][at]) for at, names in zip(column, labels, strict=True)]
-        key = area, wave = tuple(top or side for top, side in zip(above[c], beside, strict=True))
-        counts = any(map(WORDS["counts"].match, [*about, rows[r][0]] if c else heads[c])) and "%" not in cell
-        if c in column:
+        if c in (in_area, in_wave):
             continue
+        cell, about = rows[r][c].strip(), [*heads[c], caption]
+        key = area, wave = area_above[c] or area_beside[r], wave_above[c] or wave_beside[r]
+        counts = any(map(WORDS["counts"].match, [*about, rows[r][0]] if c else heads[c])) and "%" not in cell
+        share = area_above[c] or wave_above[c] or any(map(WORDS["share"].search, [cell, *about]))
         if area and wave:
             published.setdefault(key, []).append((r, c))
-        if counts and re.fullmatch(r"[1-9]([.,]0{1,2})?", cell):
+        if counts and WORDS["few"].fullmatch(cell):
             found[r, c] = COUNT
-        elif not wave and area in few_in and any(map(WORDS["effect"].search, about)):
+        elif not wave and area in few and any(map(WORDS["effect"].search, about)):
             found[r, c] = RULES["area"]
-        elif 0 < facts.n.get(key, 0) < SMALL_GROUP and re.fullmatch(r"(0|100)([.,]0+)?\s*%?", cell) and not counts:
-            found |= {(r, c): RULES["ends"]} if any(above[c]) or any(map(WORDS["share"].search, [cell, *about])) else {}
+        elif 0 < facts.n.get(key, 0) < SMALL_GROUP and WORDS["ends"].fullmatch(cell) and share and not counts:
+            found[r, c] = RULES["ends"]
     for key in hidden(published, facts.n, facts.groups):
-        found |= dict.fromkeys(published[key], RULES["small" if key in few else "second"])
+        found |= dict.fromkeys(published[key], RULES["small" if 0 < facts.n.get(key, 0) < K else "second"])
     return found
 
 
@@ -150,17 +138,21 @@ def _words(content: object) -> tuple:
     return tuple(TOKEN.findall(str(content).casefold()))
 
 
-def _labels_in(rows, names, *, but=None) -> int | None:
-    """The first column at least half of whose filled cells are such names."""
-    filled = ((c, [cell for cell in column if cell]) for c, column in enumerate(zip(*rows, strict=True)) if c != but)
-    return next((c for c, cells in filled if cells and 2 * sum(cell in names for cell in cells) >= len(cells)), None)
+def _labels(heads, rows, names, *, but=None) -> tuple:
+    """The first column at least half of whose filled cells are `names`; the one above each column, beside each row."""
+    filled = ((c, list(filter(None, column))) for c, column in enumerate(zip(*rows, strict=True)) if c != but)
+    side = next((c for c, cells in filled if cells and 2 * sum(cell in names for cell in cells) >= len(cells)), None)
+    beside = [None if side is None else names.get(row[side]) for row in rows]
+    said = lambda name: (plain(name), *(word for word in _words(name) if len(word) > 3))  # also a year inside a heading
+    above = [next((names[word] for name in head for word in said(name) if word in names), None) for head in heads]
+    return side, above, beside
 
 
 def _of_people(heads, columns, facts: Facts) -> bool:
     """Does a column hold respondents, or do rows equal respondents' in two or more columns of the survey?"""
     pairs, weight = [], 0
     for head, column in zip(heads, columns, strict=True):
-        top, filled = set(map(plain, head)), {cell for cell in column if cell}
+        top, filled = set(map(plain, head)), set(column) - {""}
         own = any(heading in top and given <= facts.ids for heading, _place, _values, given in facts.survey)
         named = (own or any(map(WORDS["respondent"].fullmatch, top))) and not filled <= set(facts.areas)
         if named and 2 * len(filled & facts.ids) >= len(filled):
@@ -170,9 +162,11 @@ def _of_people(heads, columns, facts: Facts) -> bool:
             if (heading in top or in_words and not place) and filled <= given:
                 pairs, weight = [*pairs, (column, values)], weight + (0 if place else 2 if heading in top else 1)
                 break
-    theirs = set(zip(*(values for _column, values in pairs), strict=True)) if len(pairs) > 1 < weight else ()
-    rows = [row for row in zip(*(column for column, _values in pairs), strict=True) if all(row)] if theirs else []
-    return bool(rows) and 5 * sum(row in theirs for row in rows) >= 4 * len(rows)
+    if len(pairs) < 2 or weight < 2:
+        return False
+    shown, theirs = (list(zip(*some, strict=True)) for some in zip(*pairs, strict=True))
+    whole, theirs = [row for row in shown if all(row)], set(theirs)
+    return bool(whole) and 5 * sum(row in theirs for row in whole) >= 4 * len(whole)
 
 
 def text(content: str, facts: Facts, place: str) -> tuple[str, list]:
@@ -182,69 +176,62 @@ def text(content: str, facts: Facts, place: str) -> tuple[str, list]:
     """
     spans = [(m.start(), m.end(), m.expand(to), rule) for rule, find, to in PATTERNS for m in find.finditer(content)]
     tokens = list(TOKEN.finditer(content))
-    words = [token[0].casefold() for token in tokens]
-    for i, j in ((at, to) for at, word in enumerate(words) if word in facts.known for to in range(at + 1, at + 9)):
-        if rule := facts.known[words[i]].get(tuple(words[i:j])):
-            begin, end = tokens[i].start(), tokens[min(j, len(words)) - 1].end()
+    words = tuple(token[0].casefold() for token in tokens)
+    for first, last in ((i, j) for i in range(len(words)) for j in range(i, min(i + MOST, len(words)))):
+        if rule := facts.known.get(words[first : last + 1]):
+            begin, end = tokens[first].start(), tokens[last].end()
             end += len(re.match(r'[^\n<"]*', content[end:])[0]) if rule == RULES["text"] else 0  # the rest of it
             spans.append((begin, end, "[removed]", rule))
     made, at, found = [], 0, []
     for begin, end, instead, rule in sorted(spans, key=lambda span: (span[0], -span[1])):
         if begin >= at:
-            under = HEADING.findall(content, 0, begin)[-1:] if "<" in content else []
+            under = WORDS["heading"].findall(content, 0, begin)[-1:] if "<" in content else []
             made, at = [*made, content[at:begin], instead], end
             if rule != DATE or not place.endswith(".json"):
                 found.append((", ".join([place, *under]), content[begin:end], rule))
     return "".join([*made, content[at:]]), found
 
 
-def _told(hits: dict, heads: list, rows: list, place: str) -> list:
-    value = lambda r, c: ", ".join([f"{rows[r][c]} ({rows[r][0]}", *heads[c]]) + ")" if r >= 0 else f"{len(rows)} rows"
-    return [(place, value(*at), rule) for at, rule in hits.items()]
-
-
-def _printed(content: str, facts: Facts, place: str) -> list:
-    """Findings in tables that stand in plain text."""
-    found = []
-    for separator in (r"\s{2,}|\t", r"\s*\|\s*", r"\s*[,;]\s*"):
-        lines = [parts for line in content.splitlines() if len(parts := re.split(separator, line.strip(" |"))) > 1]
-        for line, below in pairwise(lines):
-            line[:0] = [""] * (len(below) == len(line) + 1)  # the index of a printed frame has no heading
-        for head, *rows in (list(block) for _width, block in groupby(lines, len)):
-            heads = [[cell] for cell in head]
-            found += _told(table(heads, rows, "", facts), heads, rows, f"{place}, printed table")
-    return found
+def _judged(heads, rows, caption, facts: Facts, place: str) -> tuple[dict, list]:
+    """What `table` finds, and the findings."""
+    hits = table(heads, rows, caption, facts)
+    told = lambda r, c: ", ".join([f"{rows[r][c]} ({rows[r][0]}", *heads[c]]) + ")" if r >= 0 else f"{len(rows)} rows"
+    return hits, [(place, told(*at), rule) for at, rule in hits.items()]
 
 
 def comma_separated(content: str, facts: Facts, place: str) -> tuple[str, list]:
     """Walk a CSV file: rows that hold what may not leave are dropped, all of them where they are people's."""
-    lines = content.splitlines()
-    head, *rows = csv.reader(lines or [""], delimiter=max(",;\t", key=content.partition("\n")[0].count))
-    heads = [[cell] for cell in head]
-    hits = table(heads, rows, "", facts)
-    traces = {r: text(line, facts, f"{place}, line {r + 1}")[1] for r, line in enumerate(lines)}
-    gone = {r + 1 for r, _c in hits} | {r for r, each in traces.items() if each}
-    kept = [line for r, line in enumerate(lines) if r not in gone and ALL not in hits]
-    return "\n".join([*kept, ""]), _told(hits, heads, rows, place) + [one for each in traces.values() for one in each]
+    delimiter = max(",;\t", key=content.partition("\n")[0].count)
+    lines = list(csv.reader(io.StringIO(content, newline=None), delimiter=delimiter)) or [[]]
+    hits, found = _judged([[cell] for cell in lines[0]], lines[1:], "", facts, place)
+    traces = [text(" | ".join(line), facts, f"{place}, line {r}")[1] for r, line in enumerate(lines, 1)]
+    gone = {r + 1 for r, _c in hits}
+    kept = [line for r, line in enumerate(lines) if r not in gone and not traces[r] and ALL not in hits]
+    csv.writer(made := io.StringIO(), delimiter=delimiter, lineterminator="\n").writerows(kept)
+    found += [one for each in traces for one in each]
+    return made.getvalue() if found else content, found
 
 
 def markup(content: str, facts: Facts, place: str) -> tuple[str, list]:
     """Walk HTML: cells become a dot; tables of people, printed ones, and pictures beside what was taken out, a note."""
     pictures, found = [], []
-    content = PICTURE.sub(lambda m: pictures.append(m[0]) or f"picture#{len(pictures) - 1}#", content)
+    content = WORDS["picture"].sub(lambda m: pictures.append(m[0]) or f"picture#{len(pictures) - 1}#", content)
     soup = BeautifulSoup(content, "html.parser")
     note = translator((soup.html or {}).get("lang", "en")).gettext("Left out before sharing.")
     for tag in soup.find_all(["table", "pre", "img"]):
         above, caption = tag.find_previous(re.compile(r"^h[1-6]$")), tag.caption.get_text(" ") if tag.caption else ""
         here = ", ".join(filter(None, [place, above and above.get_text(" "), caption[:60]]))
-        heads, cells = _cells(tag)
-        words = [[cell.get_text(" ", strip=True) if cell else "" for cell in row] for row in cells]
-        hits = table(heads, words, caption, facts)
-        said = _told(hits, heads, words, here)
-        said += _printed(tag.get_text(), facts, here) if tag.name == "pre" else text(tag.get("alt", ""), facts, here)[1]
-        for r, c in hits if ALL not in hits else ():
-            cells[r][c].string = "·"
-            cells[r][c].attrs.pop("class", None)  # its shade tells how high the number was
+        if tag.name == "table":
+            heads, cells = _cells(tag)
+            words = [[cell.get_text(" ", strip=True) if cell else "" for cell in row] for row in cells]
+            hits, said = _judged(heads, words, caption, facts, here)
+            for r, c in hits if ALL not in hits else ():
+                cells[r][c].string = "·"
+                cells[r][c].attrs.pop("class", None)  # its shade tells how high the number was
+        else:
+            hits, said = {}, text(tag.get("alt", ""), facts, here)[1]
+            for heads, rows in _printed(tag.get_text()):
+                said += _judged(heads, rows, "", facts, f"{here}, printed table")[1]
         output = tag.find_parent("div", class_=lambda name: name != "scroll") if said and tag.name != "img" else None
         gone = [*(output.find_all("img") if output else ()), *([tag] if said and (ALL in hits or not hits) else ())]
         for one in (one for one in gone if one.parent):  # not gone before
@@ -267,16 +254,26 @@ def _cells(tag) -> tuple[list, list]:
     return heads, rows[depth:]
 
 
+def _printed(content: str):
+    """Headings and rows of each table that stands in plain text: lines one after the other with as many cells."""
+    for separator in (r"\s{2,}|\t", r"\s*\|\s*", r"\s*[,;]\s*"):
+        lines = [parts for line in content.splitlines() if len(parts := re.split(separator, line.strip(" |"))) > 1]
+        for line, below in pairwise(lines):
+            line[:0] = [""] * (len(below) == len(line) + 1)  # the index of a printed frame has no heading
+        for head, *rows in (list(block) for _width, block in groupby(lines, len)):
+            yield [[cell] for cell in head], rows
+
+
 def notebook(content: str, facts: Facts, place: str) -> tuple[str, list]:
     """Findings in the cells of an executed notebook, by their number; nothing of it leaves."""
     found = []
     for number, cell in enumerate((cell for cell in json.loads(content)["cells"] if "outputs" in cell), 1):
-        shown = [("source", cell["source"])]
-        for output in cell["outputs"]:
-            shown += [*output.get("data", {}).items(), *output.items(), ("alt", json.dumps(output.get("metadata")))]
-        texts = [(name, ANSI.sub("", "".join(part))) for name, part in shown if isinstance(part, str | list)]
-        shown = (
-            part if "html" in name else f"<pre>{escape(part)}</pre>" for name, part in texts if "image" not in name
-        )
-        found += markup("".join(shown), facts, f"{place}, cell [{number}]")[1]
+        named = []  # what stands under a name, however deep
+        json.loads(json.dumps([{"source": cell["source"]}, cell["outputs"]]), object_pairs_hook=named.extend)
+        shown = ""
+        for name, part in named:
+            if isinstance(part, str | list) and "image" not in name:
+                part = WORDS["ansi"].sub("", "".join(one for one in part if isinstance(one, str)))
+                shown += part if "html" in name else f"<pre>{escape(part)}</pre>"
+        found += markup(shown, facts, f"{place}, cell [{number}]")[1]
     return content, list(dict.fromkeys(found))

@@ -1,7 +1,7 @@
 """Releases: finished runs that may leave the building as one zip, or the list of all that keeps them in.
 
-What leaves of a run: report.html, effects.csv, card.json, provenance.json and release.json, which says of whom the report
-tells, so that the next release can be held against this one. Never draws, notebooks or data.
+What leaves of a run: report.html, effects.csv, card.json, provenance.json and release.json, which says of whom the
+report tells, so that the next release can be held against this one. Never draws, notebooks or data.
 """
 
 import contextlib
@@ -10,8 +10,11 @@ import io
 import json
 import os
 import zipfile
+from functools import partial
 from itertools import permutations
 from pathlib import Path
+
+import pandas as pd
 
 from workbench import disclosure, provenance
 from workbench.cards import build_card, read_cards
@@ -22,9 +25,10 @@ from workbench.paths import outside_cities, relative, resolve
 from workbench.runs import FINISHED, PLACES
 
 WALKS = {".html": disclosure.markup, ".csv": disclosure.comma_separated, ".json": disclosure.text}
-WALKS[".ipynb"] = disclosure.notebook
+WALKS |= {".ipynb": disclosure.notebook}
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 LEAVE, RETOLD = ("report.html", "effects.csv", "provenance.json"), ("status.json", "result.json", "pooled.json")
+JSON = partial(json.dumps, indent=1, ensure_ascii=False)
 TOLD = ("verdict", "sentence", "grade", "n", "checks", "provenance")
 MODELLED = 30  # respondents in an area and wave below which the effect there is more the model's than the survey's
 
@@ -64,7 +68,7 @@ def share(run_dirs, *, out, suppress=False, earlier=(), raw=None, say=print) -> 
 
 
 def differences(groups: dict, *, earlier=()) -> list[str]:
-    """Groups of fewer than K people, and pairs, inside one another or of one name, as few apart; not two `earlier` ones.
+    """Groups of fewer than K people, and pairs, inside one another or of one name, as few apart; not two `earlier`.
 
     `groups`: (run, group) -> what they are groups of, areas, respondents by wave.
     """
@@ -78,7 +82,7 @@ def differences(groups: dict, *, earlier=()) -> list[str]:
 
 
 def _walked(folder: Path, *, raw, suppress: bool) -> dict:
-    """What a run holds: `files` that leave, `faults` that keep it in, what is `said` of the rest, and its `release`."""
+    """What a run holds: `files` that leave, `faults` that keep it in, what is `said` of the rest, its `release`."""
     texts = {file.name: file.read_text("utf-8") for file in sorted(folder.iterdir()) if file.suffix in WALKS}
     status, result, pooled = (json.loads(texts.pop(name, "{}")) for name in RETOLD)
     if status.get("state") not in FINISHED or "report.html" not in texts:
@@ -86,34 +90,33 @@ def _walked(folder: Path, *, raw, suppress: bool) -> dict:
     told = {name: value for name, value in (result or pooled).items() if name in TOLD}
     told |= {name: status[name] for name in ("hashes", "finished")}
     told["parameters"] = {name: value for name, value in status["parameters"].items() if name not in PLACES}
-    texts["provenance.json"] = _json(told)
+    texts["provenance.json"] = JSON(told)
     facts, release = _of_whom(status, result, texts["report.html"], raw=raw)
     walk = lambda name, content: WALKS[Path(name).suffix](content, facts, name)
     walked = {name: walk(name, content) for name, content in texts.items()}
     files = {name: walked[name][0] for name in LEAVE if name in walked and walked[name][0].strip()}
-    by_cell = {found[1:] for found in walked.get("notebook.ipynb", ("", []))[1]}
-    faults = [one for name in walked for one in walked[name][1] if name != "report.html" or one[1:] not in by_cell]
-    said = []
-    if suppress:
-        said = [(*one[:2], f"{one[2]}; taken out") for name in LEAVE if name in walked for one in walked[name][1]]
-        left = files | {
-            name: texts[name] for name in texts if name == "card.json"
-        }  # a card is sealed: whole, or not at all
+    found = {name: each for name, (_made, each) in walked.items()}
+    if suppress:  # the rest is read once more; a card is sealed: whole, or not at all
+        said = [(place, value, f"{rule}; taken out") for name in LEAVE for place, value, rule in found.get(name, ())]
+        left = files | {name: texts[name] for name in texts if name == "card.json"}
         faults = [one for name, content in left.items() for one in walk(name, content)[1]]
+    else:
+        said, by_cell = [], {one[1:] for one in found.get("notebook.ipynb", ())}
+        faults = [one for name in found for one in found[name] if name != "report.html" or one[1:] not in by_cell]
     effects = files.get("effects.csv", "")
     if few := sorted({area for (area, _wave), n in facts.n.items() if 0 < n < MODELLED and f",{area}," in effects}):
         rule = f"fewer than {MODELLED} respondents in a wave, so such effects are mostly the model's"
         said.append(("effects.csv", ", ".join(few), rule))
-    files["release.json"], is_evaluation = _json(release), "att_pp" in result
+    files["release.json"], is_evaluation = JSON(release), "att_pp" in result
     return {"folder": folder, "faults": faults, "said": said, "release": release, "files": files, "card": is_evaluation}
 
 
 def _of_whom(status: dict, result: dict, page: str, *, raw) -> tuple:
     """What must not leave of the run's city, and its release: of whom it tells, area by area where that may be told."""
-    given, users = status["parameters"], {Path.home().name, *map(os.environ.get, ("USER", "LOGNAME", "USERNAME"))}
-    with contextlib.suppress(OSError):
+    given, release = status["parameters"], {"city": "", "item": "", "data": "", "groups": {}}
+    users = {Path.home().name, *(os.environ.get(name, "") for name in ("USER", "LOGNAME", "USERNAME"))}
+    with contextlib.suppress(OSError, KeyError, ImportError):  # no such account on this machine
         users.add(getpass.getuser())
-    users, release = users - {None}, {"city": "", "item": "", "data": "", "groups": {}}
     if not given.get("city"):
         return disclosure.facts_of(None, None, users=users), release
     place = load_city(given["city"], raw=raw or given["raw"])
@@ -130,14 +133,12 @@ def _of_whom(status: dict, result: dict, page: str, *, raw) -> tuple:
     survey = survey_as_given(place.city, raw=raw or given["raw"])
     facts = disclosure.facts_of(place, survey, item=release["item"], users=users)
     hidden = disclosure.hidden(facts.n, facts.n, facts.groups)
+    cells = [(*key, n, key in hidden) for key, n in facts.n.items()]
+    cells = pd.DataFrame(cells, columns=["area", "wave", "n", "hidden"])
     groups |= {f"area {area}": [area] for area in place.areas["area"]}
     for name, areas in groups.items():
-        untold = hidden if len(areas) == 1 else ()
-        own = {
-            (area, wave): n for (area, wave), n in facts.n.items() if area in set(areas) and (area, wave) not in untold
-        }
-        n = {w: sum(n for (_area, wave), n in own.items() if wave == w) for w in sorted({wave for _area, wave in own})}
-        release["groups"][name] = {"areas": sorted(areas), "n": n}
+        own = cells[cells["area"].isin(areas) & ~(cells["hidden"] & (len(areas) == 1))]
+        release["groups"][name] = {"areas": sorted(areas), "n": own.groupby("wave")["n"].sum().to_dict()}
     return facts, release | {"city": place.city, "data": place.data_hash}
 
 
@@ -172,7 +173,3 @@ def _card(run: dict, *, raw, say) -> dict:
     except (ParameterError, SchemaError, ConvergenceError) as error:
         run["said"].append(("card.json", "none", str(error)))
         return {}
-
-
-def _json(content: dict) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
