@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -59,7 +60,7 @@ def project(tmp_path_factory):
         notebook = nbformat.read(path, as_version=4)
         given = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
         for name, value in SHORT.items():
-            given.source = re.sub(rf"^({name}: \w+ = )[^ #]+", rf"\g<1>{value}", given.source, flags=re.MULTILINE)
+            given.source = re.sub(rf"^({name}: \w+ = )[^\s#]+", rf"\g<1>{value}", given.source, flags=re.MULTILINE)
         nbformat.write(notebook, path)
     return root
 
@@ -140,25 +141,27 @@ def test_a_notebook_runs_in_jupyterlab_from_its_first_cell_to_its_last(lab, proj
     try:
         page.goto(f"{lab['url']}lab/workspaces/{name[:2]}/tree/notebooks/{name}?token={lab['token']}")
         page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell", timeout=60_000)
-        began, clicked, cells, open_cells = time.monotonic(), 0.0, [], ["?"]
+        began, clicked, cells, open_cells = time.monotonic(), False, [], ["?"]
         while open_cells and time.monotonic() < began + PATIENCE:
             page.wait_for_timeout(1000)
             outside |= _connections(lab["process"])
             if page.locator(".jp-Dialog").count():  # which kernel? The one it offers; what was clicked before is lost
                 page.locator(".jp-Dialog button.jp-mod-accept").first.click()
-                clicked = 0.0
+                clicked = False
             elif not page.get_by_text("| Idle").count():
                 continue
-            elif time.monotonic() > clicked + PATIENCE / 4:
+            elif not clicked:
                 page.get_by_role("menuitem", name="Run", exact=True).click()
                 page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-                clicked = time.monotonic()
+                clicked = True
             else:
                 page.keyboard.press("Control+s")
                 page.wait_for_timeout(1500)
-                cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+                with suppress(nbformat.reader.NotJSONError):  # half saved; at the next turn
+                    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
                 assert [one for cell in cells for one in cell.outputs if one.output_type == "error"] == []
-                open_cells = [cell.source for cell in cells if cell.source.strip() and cell.execution_count is None]
+                open_cells = [cell.source for cell in cells if cell.source.strip() and not cell.execution_count]
+                open_cells = open_cells if cells else ["?"]
         assert open_cells == [] and len(cells) > 3
         assert outside == set()
     finally:
