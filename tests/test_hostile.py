@@ -9,6 +9,7 @@ import struct
 from html.parser import HTMLParser
 from pathlib import Path
 
+import in_chromium
 import nbformat
 import pandas as pd
 import pytest
@@ -211,6 +212,12 @@ def test_an_evaluation_and_the_index_show_hostile_names_as_text(project, monkeyp
     assert MARKUP in page.text and LONG in page.text.replace("\n", "")
     made = json.loads((project / "reports" / "03-evaluate-projects" / "result.json").read_text(encoding="utf-8"))
     assert made["city"] == "town"
+    if in_chromium.CHROMIUM:
+        with in_chromium.chromium() as browser:
+            for path in sorted((project / "reports").glob("*/report.html")):
+                with in_chromium.opened(browser, path, width=390) as (shown, asked):
+                    assert in_chromium.violations(shown) == [] and asked == []
+                    assert in_chromium.wider_than_the_screen(shown) == []
     for path in index.write_index(project / "reports"):
         check_index = Page(path.read_text(encoding="utf-8"))
         assert not {"script", "b"} & {tag for tag, _attrs in check_index.tags}
