@@ -561,8 +561,8 @@ def _seen(root: Path) -> dict[str, tuple]:
 
 
 @contextmanager
-def _time_limit():
-    """Raise Hang after 20 seconds of work, or after 90 of anything: other programs may keep the machine busy."""
+def _watched():
+    """No warning passes for silence; Hang after 20 seconds of work, or 90 of anything, as the machine may be busy."""
 
     def stop(*_):
         raise Hang(f"not finished after {SECONDS} seconds")
@@ -572,7 +572,8 @@ def _time_limit():
     try:
         for clock, (_, seconds) in clocks.items():
             signal.setitimer(clock, seconds)
-        yield
+        with warnings.catch_warnings(action="error"):
+            yield
     finally:
         for clock, (number, _) in clocks.items():
             signal.setitimer(clock, 0)
@@ -601,7 +602,7 @@ def check_city(root: Path, case: Case) -> tuple[str, str]:
     shutil.rmtree(folder, ignore_errors=True)
     _write(folder, case)
     before, city = _seen(root), case.call["city"]
-    with _time_limit():
+    with _watched():
         checked = CliRunner().invoke(cli.app, ["check", "--raw", str(raw), "--", city], catch_exceptions=False)
         listed = CliRunner().invoke(cli.app, ["cities", "--raw", str(raw)], catch_exceptions=False)
         assert listed.exit_code == 0, "workbench cities ended with another code than 0"
@@ -633,11 +634,13 @@ def check_plan(root: Path, case: Case) -> tuple[str, str]:
         shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink(missing_ok=True)
     _write(root, case)
     before = _seen(root)
-    with _time_limit():
+    with _watched():
         try:
             runs, refused = plans.read_plan("plan.csv", out="reports", **case.call)
             state, words = "accepted", "\n".join(refused.values())
-            assert runs and all(Path(run["out"]).parent == root / "reports" for run in runs), "a folder elsewhere"
+            assert runs and all(Path(run["asked"]["out"]).parent == root / "reports" for run in runs), (
+                "a folder elsewhere"
+            )
         except (ParameterError, SchemaError) as error:
             state, words = "refused", str(error)
     unclear = _what_is_unclear(words, root=root, names={"plan.csv"} if state == "refused" else {""}) if words else ""
@@ -651,8 +654,8 @@ CHECKS = {"city": (city_cases, check_city), "plan": (plan_cases, check_plan)}
 
 @contextmanager
 def own_root():
-    """A project folder to work in, and no warning passes for silence; yields the folder."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as place, warnings.catch_warnings(action="error"):
+    """A project folder to work in: it counts as the root of the workbench; yields the folder."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
         before = os.environ.get("WORKBENCH_ROOT")
         os.environ["WORKBENCH_ROOT"] = place
         try:
@@ -692,8 +695,12 @@ def main(count: int, *, keep: Path, wanted: int) -> tuple[Counter, dict[str, lis
             ours = [frame for frame in frames if "/workbench/" in frame.filename] or frames
             at = f"{type(error).__name__} at {Path(ours[-1].filename).name}:{ours[-1].lineno}"
             at = f"{error!s:.60}" if isinstance(error, AssertionError) else at
+            if at not in faults:
+                print(f"fault: {at}: {case.base}: {case.told}", flush=True)
             faults.setdefault(at, []).append((kind, case.base, case.told, f"{type(error).__name__}: {error!s:.600}"))
         counts[kind, state] += 1
+        if counts.total() % 250 == 0:
+            print(f"{counts.total()} cases: {tuple(counts.items())}", flush=True)
         if (took := time.monotonic() - begin) > 3:
             slow.append((round(took, 1), kind, case.told))
 
