@@ -99,7 +99,7 @@ def test_a_run_whose_folder_is_being_written_fails_and_does_not_touch_it(root, m
 
 
 def test_runs_at_a_time_never_need_more_cores_or_memory_than_there_are(monkeypatch):
-    monkeypatch.setattr(batch, "_cores", lambda: 4)
+    monkeypatch.setattr(batch, "CORES", 4)
     for memory, jobs, most, expected in (
         (64e9, None, 40, 4),
         (64e9, None, 2, 2),

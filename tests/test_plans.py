@@ -42,15 +42,16 @@ def test_a_row_becomes_a_run_with_what_its_cells_say_and_the_hash_of_its_data(ro
     runs, refused = read(write_plan("id,notebook,city,draws\na,01-look,town,50\nb,02-try,,\n"))
     assert refused == {}
     assert [run["id"] for run in runs] == ["a", "b"]
-    assert runs[0]["parameters"] == {"city": "town", "draws": "50"} and runs[1]["parameters"] == {}
-    assert runs[0]["notebook"] == root / "notebooks" / "01-look.ipynb" and runs[0]["out"] == root / "reports" / "a"
-    assert len(runs[0]["data_hash"]) == 64 and runs[1]["data_hash"] is None
+    first, last = (run["asked"] for run in runs)
+    assert first["parameters"] == {"city": "town", "draws": "50"} and last["parameters"] == {}
+    assert first["notebook"] == root / "notebooks" / "01-look.ipynb" and first["out"] == root / "reports" / "a"
+    assert len(first["data_hash"]) == 64 and last["data_hash"] is None
     assert not (root / "reports").exists()
 
 
 def test_a_plan_saved_by_a_spreadsheet_with_semicolons_reads_the_same(write_plan):
     runs, _refused = read(write_plan("\ufeffid;notebook;city;draws\r\na;01-look;town;50\r\n"))
-    assert runs[0]["parameters"] == {"city": "town", "draws": "50"}
+    assert runs[0]["asked"]["parameters"] == {"city": "town", "draws": "50"}
 
 
 def test_faults_of_all_rows_are_told_at_once_each_with_its_line(write_plan):

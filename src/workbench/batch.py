@@ -1,7 +1,6 @@
 """Running a plan: several notebooks at a time, each by itself, so that what ends one run leaves the others alone.
 
-Cores are shared out between threads here, or workers that see the same folders; draws do not depend on how many.
-"""
+Cores are shared out between threads here, or workers that see the same folders; draws do not depend on how many."""
 
 import json
 import os
@@ -17,6 +16,7 @@ from workbench import runs
 from workbench.errors import ParameterError
 
 MEMORY = 2e9  # bytes that one evaluation may need
+CORES = os.process_cpu_count() or 1
 PATIENCE = 60  # seconds to wait for a scheduler and its first worker
 
 
@@ -25,16 +25,15 @@ def run_plan(plan, *, jobs=None, scheduler="", resume=False, minutes=None, tell=
 
     `jobs` at a time (as many as cores and memory allow), by threads or the workers of a `scheduler`: an address, or
     `local`. `resume` leaves what is finished; `tell` gets each row as it ends. A run's own trouble is its row: state
-    failed, and why. ParameterError when no scheduler answers.
-    """
+    failed, and why. ParameterError when no scheduler answers."""
     rows = {}
     for run in plan if resume else ():
-        if status := runs.finished(**_asked(run)):
+        if status := runs.finished(**run["asked"]):
             rows[run["id"]] = _row(run, status, "as before")
             tell(rows[run["id"]])
     todo = [run for run in plan if run["id"] not in rows]
     with _executor(scheduler, jobs, len(todo)) as (executor, sharing):
-        futures = {executor.submit(_run, _asked(run), sharing=sharing, minutes=minutes): run for run in todo}
+        futures = {executor.submit(_run, run["asked"], sharing=sharing, minutes=minutes): run for run in todo}
         for future in as_completed(futures):
             run = futures[future]
             rows[run["id"]] = _row(run, _ended(future, run))
@@ -42,28 +41,20 @@ def run_plan(plan, *, jobs=None, scheduler="", resume=False, minutes=None, tell=
     return pd.DataFrame([rows[run["id"]] for run in plan])
 
 
-def _asked(run: Mapping) -> dict:
-    return {name: run[name] for name in ("notebook", "parameters", "out", "data_hash")}
-
-
 def _run(asked: dict, *, sharing: int, minutes: float | None) -> dict:
     """Run one notebook where this is called, a thread or a worker, with its part of that machine's cores."""
     from jupyter_core.utils import ensure_event_loop
 
     try:
-        return runs.run_notebook(**asked, cores=max(1, _cores() // sharing), minutes=minutes)
+        return runs.run_notebook(**asked, cores=max(1, CORES // sharing), minutes=minutes)
     finally:
         ensure_event_loop().close()  # one was made for this thread, and nobody else closes it
-
-
-def _cores() -> int:
-    return os.process_cpu_count() or 1
 
 
 @contextmanager
 def _executor(scheduler: str, jobs: int | None, most: int) -> Iterator[tuple[Executor, int]]:
     """Start what runs notebooks; yield it and how many of them one machine runs at a time."""
-    jobs = jobs or max(1, min(most, _cores(), int(psutil.virtual_memory().available / MEMORY)))
+    jobs = jobs or max(1, min(most, CORES, int(psutil.virtual_memory().available / MEMORY)))
     if not scheduler or not most:
         threads = ThreadPoolExecutor(jobs)
         try:
@@ -102,7 +93,7 @@ def _ended(future: Future, run: Mapping) -> dict:
         lost = "the worker that ran it died, and so did those that tried again"
         reason = lost if type(error).__name__ == "KilledWorker" else f"{type(error).__name__}: {error}"
     with suppress(OSError):
-        runs.record_failure(run["out"], reason)
+        runs.record_failure(run["asked"]["out"], reason)
     return {"state": "failed", "reason": reason}
 
 
@@ -110,9 +101,9 @@ def _row(run: Mapping, status: Mapping, how: str = "") -> dict:
     """Return one line of the summary."""
     result, took = {}, pd.NA
     with suppress(OSError, ValueError):
-        result = json.loads((Path(run["out"]) / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((Path(run["asked"]["out"]) / "result.json").read_text(encoding="utf-8"))
     if status.get("finished") and not how:
         took = round((pd.Timestamp(status["finished"]) - pd.Timestamp(status["started"])).total_seconds())
-    named = {"id": run["id"], "notebook": Path(run["notebook"]).stem, "state": status["state"]}
-    verdict = result.get("verdict", "") if status["state"] in runs.FINISHED else ""
+    named = {"id": run["id"], "notebook": Path(run["asked"]["notebook"]).stem, "state": (state := status["state"])}
+    verdict = result.get("verdict", "") if state in runs.FINISHED else ""
     return named | {"verdict": verdict, "seconds": took, "reason": status["reason"] or how}

@@ -1,7 +1,6 @@
 """The check battery: a status (pass, warn, fail, not possible) and one sentence each, in the reader's language.
 
-A fail blocks the verdict: the few checks that may fail cry at most twice in a hundred sound evaluations.
-"""
+A fail blocks the verdict: the few checks that may fail cry at most twice in a hundred sound evaluations."""
 
 from functools import partial
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import sys
 import time
 import tomllib
@@ -141,8 +142,12 @@ def run(
 
     outside_cities(out, raw="data/raw")
     rows, refused = read_plan(plan, out=out, only=only, keep_going=keep_going)
-    with _live(len(rows)) as tell:
-        table = run_plan(rows, jobs=jobs, scheduler=scheduler, resume=resume, minutes=minutes, tell=tell)
+    try:
+        with _live(len(rows)) as tell:
+            table = run_plan(rows, jobs=jobs, scheduler=scheduler, resume=resume, minutes=minutes, tell=tell)
+    except KeyboardInterrupt:
+        print("Interrupted: what was finished stays; go on with --resume.", file=sys.stderr, flush=True)
+        os._exit(130)  # nobody waits for kernels, which end with this process
     print(table.fillna("").to_string(index=False, max_colwidth=60))
     print(*(f"refused: {name}: {why}" for name, why in refused.items()), sep="\n", end="\n" * bool(refused))
     print(f"Index: {_seen(write_index(resolve(out))[0])}")
@@ -275,10 +280,10 @@ def import_layout(
     print(f"Made {out}. Next: workbench check {resolve(out).name}")
 
 
-def _progress() -> Callable[[str], None]:
-    """Return a function that prints a line with the seconds since now; to stderr, so that results can be piped."""
+def _progress(show=lambda text: print(text, file=sys.stderr, flush=True)) -> Callable[[str], None]:
+    """Return a function that shows a line with the seconds since now; on stderr, so that results can be piped."""
     start = time.monotonic()
-    return lambda text: print(f"{time.monotonic() - start:5.0f} s  {text}", file=sys.stderr, flush=True)
+    return lambda text: show(f"{time.monotonic() - start:5.0f} s  {text}")
 
 
 @contextmanager
@@ -287,14 +292,14 @@ def _live(total: int) -> Iterator[Callable[[dict], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    console, start = Console(stderr=True, markup=False, highlight=False, soft_wrap=True), time.monotonic()
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    say = _progress(console.print)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=total)
 
         def tell(row: dict[str, Any]) -> None:
             bar.advance(task)
-            words = ", ".join(filter(None, (row["state"], row["verdict"], row["reason"])))
-            console.print(f"{time.monotonic() - start:5.0f} s  {row['id']}: {words}")
+            say(f"{row['id']}: {', '.join(filter(None, (row['state'], row['verdict'], row['reason'])))}")
 
         yield tell
 

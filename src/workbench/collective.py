@@ -1,8 +1,7 @@
 """Collective Impact: how far the organisations behind a project meet five conditions, and what that leaves to do.
 
 Kania and Kramer (2011), Stanford Social Innovation Review 9(1). Scores are 0 to 4 by the rubric in collective.toml, and
-`scores` is City.collective_impact. Never only a sum: four strong conditions do not make up for a missing one.
-"""
+`scores` is City.collective_impact. Never only a sum: four strong conditions do not make up for a missing one."""
 
 import tomllib
 from itertools import combinations

@@ -2,8 +2,7 @@
 
 The effect of projects in an area-wave is P(unsafe | as it was) - P(unsafe | the same without the projects' terms),
 everything else as drawn, shocks included (Puhani 2012; Wooldridge 2023): terms are removed from the linear predictor
-and transformed, predicted probabilities are never cross-differenced. Negative means fewer residents feel unsafe.
-"""
+and transformed, predicted probabilities are never cross-differenced. Negative means fewer residents feel unsafe."""
 
 from itertools import product
 

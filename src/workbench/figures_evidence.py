@@ -1,8 +1,7 @@
 """Pictures of what evidence leans on and is for: checks asked in other ways, partners, worth, cities together.
 
 Frames of checks are those of `sensitivity` and `robustness`, in pp. Each `plot_` draws on an `ax` and returns its alt
-text, made from the numbers it drew; colours as in `figures`.
-"""
+text, made from the numbers it drew; colours as in `figures`."""
 
 from textwrap import fill
 

@@ -7,8 +7,7 @@ for the cells comparison and treated, before and after, with common thresholds. 
 before has location 0 and scale 1, which identifies the rest; fixing two thresholds instead is the same model. Without
 the projects treated after would have location `treated + (after - before) * treated scale` and scale
 `treated scale * after scale`, all relative to comparison before. An effect in one part of the scale makes the forms
-disagree, because each carries it over to the unsafe cut in its own way.
-"""
+disagree, because each carries it over to the unsafe cut in its own way."""
 
 import numpy as np
 from scipy.optimize import approx_fprime

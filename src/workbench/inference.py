@@ -85,6 +85,9 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
     return sample
 
 
+_kept = cache(partial(sampler, many=True, cores=1))  # of a model that serves many panels, compiled once
+
+
 def small_sampler(model):
     """`build(draws=, tune=, chains=, target_accept=)` -> (seed, **data) -> draws, for a model of a few dozen
     parameters: numba compiles it once, in 15 s, and a fit takes a second, where `sampler` spends its time in calls."""
@@ -170,12 +173,6 @@ def settle(build, seed, *, draws=1000, tune=300, chains=4, accept=(0.75, 0.9, 0.
         if sound(diagnostics(idata)) or draws * chains < ESS:
             break
     return idata
-
-
-@cache
-def _kept(model, **settings):
-    """The sampler of a model that serves many panels, compiled once."""
-    return sampler(model, **settings | {"many": True, "cores": 1})
 
 
 def diagnostics(idata) -> dict:

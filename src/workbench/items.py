@@ -1,7 +1,6 @@
 """The survey items we know (items.toml): exact wording, ordered answers, where "unsafe" starts, and their source.
 
-Answers run from secure to insecure (cohesion: most to least cohesive), whatever order the questionnaire has.
-"""
+Answers run from secure to insecure (cohesion: most to least cohesive), whatever order the questionnaire has."""
 
 import tomllib
 from dataclasses import dataclass, field

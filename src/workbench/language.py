@@ -1,8 +1,7 @@
 """Fixed sentences, numbers and dates in English, Dutch and French.
 
 English is marked in the source with `_("...")`, other languages are read from `languages/LL.po`, the text of notebooks
-from `languages/notebooks/LL.po`. Nothing is compiled to disk: a corrected sentence works at the next run.
-"""
+from `languages/notebooks/LL.po`. Nothing is compiled to disk: a corrected sentence works at the next run."""
 
 import datetime as dt
 import gettext

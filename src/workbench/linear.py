@@ -3,8 +3,7 @@
     y[area, wave] = area + wave + error,   error ~ N(0, 1 / information + AR(1) shock)   (cells without a project)
 
 Its generalised least squares say what treated cells would have been: the imputation of Borusyak, Jaravel and Spiess
-(2024, Review of Economic Studies 91). Arrays are (area, wave); an area that is not used has a precision of zero.
-"""
+(2024, Review of Economic Studies 91). Arrays are (area, wave); an area that is not used has a precision of zero."""
 
 import numpy as np
 from scipy.special import expit, logit

@@ -1,7 +1,6 @@
 """The panel: labelled counts, exposure and population of one evaluation. The one place that fixes dims and rules.
 
-The rules are in docs/methods.md, "From dates to exposure"; waves are those that asked the item.
-"""
+The rules are in docs/methods.md, "From dates to exposure"; waves are those that asked the item."""
 
 import re
 

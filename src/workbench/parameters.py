@@ -1,7 +1,6 @@
 """What a notebook may be told: parameters typed and refused before anything runs.
 
-papermill itself only warns about an unknown parameter or a wrong type, and a crafted name is executed.
-"""
+papermill itself only warns about an unknown parameter or a wrong type, and a crafted name is executed."""
 
 import ast
 import json

@@ -43,21 +43,21 @@ def read_inputs(values: Mapping) -> tuple[str | None, City | None, xr.Dataset | 
 
 
 def read_plan(file, *, out, only=(), keep_going=False) -> tuple[list[dict], dict[str, str]]:
-    """The runs of a plan, each what `runs.run_notebook` is given and its `id`, and why other ids are refused; `only`
+    """The runs of a plan, each its `id` and what `runs.run_notebook` is `asked`, and why other ids are refused; `only`
     these ids. ParameterError with every fault at once, each with its line; with `keep_going` a row with a fault is
     refused by itself, as long as one is left to run."""
-    path, faults, runs, refused, seen = resolve(file), Faults(), [], {}, {}
+    path, faults, runs, refused, seen, told = resolve(file), Faults(), [], {}, {}, {}
     if not path.is_file():
-        there = [found.name for found in path.parent.glob("*.csv")]
-        raise ParameterError(f"no plan {relative(path)}{nearest(path.name, there)}")
+        raise ParameterError(
+            f"no plan {relative(path)}{nearest(path.name, [x.name for x in path.parent.glob('*.csv')])}"
+        )
     sheet = read_sheet(path, "plan", {}, faults=faults)
     rows = _rows(sheet, only=only) if sheet else {}
-    told: dict[str, list[int]] = {}
     for line, row in rows.items():
         try:
             given = {name: value for name, value in row.items() if name not in OWN}
-            run = {"notebook": row["notebook"], "parameters": given, "out": resolve(out) / row["id"]}
-            runs.append(run | {"id": row["id"], "data_hash": _data_hash(run, seen)})
+            asked = {"notebook": row["notebook"], "parameters": given, "out": resolve(out) / row["id"]}
+            runs.append({"id": row["id"], "asked": asked | {"data_hash": _data_hash(asked, seen)}})
         except (ParameterError, SchemaError) as error:
             refused[row["id"]] = str(error)
             for text in str(error).splitlines():

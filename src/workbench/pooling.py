@@ -1,8 +1,7 @@
 """What cities found together: cards pooled (M4), and what the pool says of the next city.
 
 Latent numbers are logits; percentage points are those at a stated base, the percent who would feel unsafe without the
-project: 100 (expit(logit(base) + theta) - base). Negative means fewer residents feel unsafe.
-"""
+project: 100 (expit(logit(base) + theta) - base). Negative means fewer residents feel unsafe."""
 
 from datetime import UTC, datetime
 from functools import partial

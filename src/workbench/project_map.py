@@ -1,7 +1,6 @@
 """The map of projects: what runs where and when, what it costs and reaches, and what the city measures.
 
-The first step of Action 5. Indicators follow the six dimensions of Action 1 (indicators.toml says where from).
-"""
+The first step of Action 5. Indicators follow the six dimensions of Action 1 (indicators.toml says where from)."""
 
 import tomllib
 from pathlib import Path

@@ -30,8 +30,7 @@ from workbench.paths import project_root, redactor, relative, resolve
 FINISHED = ("done", "blocked")
 PLACES = ("raw", "out", "cards", "prior_from", "run")  # parameters that are folders or files, lists separated by ';'
 # One thread per linear-algebra call: chains already fill the cores, and more threads make each other wait.
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-KERNEL_ENVIRONMENT = dict.fromkeys((*ONE_THREAD, "PYDEVD_DISABLE_FILE_VALIDATION"), "1")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYDEVD_DISABLE_FILE_VALIDATION")
 
 
 def run_notebook(notebook, parameters, *, out, data_hash=None, cores=None, minutes=None, say=lambda text: None) -> dict:
@@ -64,20 +63,25 @@ def run_notebook(notebook, parameters, *, out, data_hash=None, cores=None, minut
 def finished(notebook, parameters, *, out, data_hash=None) -> dict | None:
     """Return status.json of `out` if it is what this run would make: parameters, data, notebook, code; else None."""
     wanted = _identity(resolve(notebook), parameters, out=out, data_hash=data_hash)[-1]["hashes"]
+    status = _status(target := resolve(out))
+    there = all((target / str(name)).is_file() for name in status.get("files", ()))
+    same = wanted.items() <= status.get("hashes", {}).items()
+    return status if there and same and status["state"] in FINISHED else None
+
+
+def _status(folder: Path) -> dict:
+    """status.json of a folder; {} where there is none or it cannot be read."""
     try:
-        status = json.loads((resolve(out) / "status.json").read_text(encoding="utf-8"))
-        there = all((resolve(out) / name).is_file() for name in status["files"])
-        same = {name: status["hashes"][name] for name in wanted} == wanted
-        return status if there and same and status["state"] in FINISHED else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        found = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def record_failure(out: str | os.PathLike[str], reason: str) -> None:
     """Write into status.json of `out` that a run ended before it could do so itself."""
-    record = resolve(out) / "status.json"
-    before = json.loads(record.read_text(encoding="utf-8")).get("files", []) if record.is_file() else []
-    provenance.write_json(record, {"state": "failed", "reason": reason, "files": before, "finished": _now()})
+    about = {"state": "failed", "reason": reason, "files": _status(resolve(out)).get("files", []), "finished": _now()}
+    provenance.write_json(resolve(out) / "status.json", about)
 
 
 def _identity(source: Path, parameters: Mapping[str, object], *, out: object, data_hash: str | None) -> tuple:
@@ -175,7 +179,7 @@ def _kernel_manager(cores: int | None) -> type:
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
-    chosen = {name: os.environ.get(name, value) for name, value in KERNEL_ENVIRONMENT.items()}
+    chosen = {name: os.environ.get(name, "1") for name in THREADS}
     chosen |= {"WORKBENCH_CORES": str(cores)} if cores else {}
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     metadata = {"supported_encryption": ["curve"]}
@@ -238,8 +242,7 @@ def _outcome(failure: str | None, result: Mapping) -> dict[str, str]:
 def _publish(work: Path, target: Path, status: dict) -> None:
     """Move a run's files into place; status.json, without which a folder is unfinished, goes first and comes last."""
     target.mkdir(exist_ok=True)
-    record = target / "status.json"
-    before = json.loads(record.read_text(encoding="utf-8")).get("files", []) if record.is_file() else []
+    before, record = _status(target).get("files", []), target / "status.json"
     record.unlink(missing_ok=True)
     for name in status["files"]:
         os.replace(work / name, target / name)

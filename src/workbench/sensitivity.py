@@ -1,8 +1,7 @@
 """Checks that ask what the finding leans on: trends that part, the date, the choice of areas, one area, the neighbours.
 
 Least squares on the latent index (`linear`, `honest`): no prior on the effect, no new draws, shocks as the fit has
-them, pp at the observed share in the window. Each check can only warn, and has a tidy frame beside it for a picture.
-"""
+them, pp at the observed share in the window. Each check can only warn, and has a tidy frame beside it for a picture."""
 
 import math
 

@@ -4,8 +4,7 @@
     answer             = category of latent + strata[sex, age band] + logistic noise, thresholds `CUTS`
 
 All on the logit scale. `shock` is a stationary AR(1) over waves. An effect is constant from full start on, and solved
-so that it moves the share of residents who feel unsafe by a drawn number of percentage points in the window.
-"""
+so that it moves the share of residents who feel unsafe by a drawn number of percentage points in the window."""
 
 import tomllib
 from functools import partial

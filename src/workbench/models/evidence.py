@@ -11,8 +11,7 @@ of its result. A card holds what the data say beside any prior of effects, so no
 
 Priors (logit): mu ~ N(0, a), tau ~ HalfNormal(a) as in M1; between ~ Uniform(0, 1), the share of the heterogeneity that
 lies between cities; kinds ~ N(0, a / 2) summing to zero; slope ~ N(0, 0.05) per step of the rubric: between nowhere (0)
-and everywhere in place (4) an effect differs by at most 0.4, about 6 points at a base of 24 %, in 95 of 100 worlds.
-"""
+and everywhere in place (4) an effect differs by at most 0.4, about 6 points at a base of 24 %, in 95 of 100 worlds."""
 
 import numpy as np
 import pymc as pm

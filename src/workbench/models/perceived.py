@@ -18,8 +18,7 @@ The likelihood works on counts per cell and answer, exactly: with z[k] = thresho
             n log(1 - exp(-(threshold[upper] - threshold[lower])))
 
 where up[k] counts the answers whose upper bound is threshold k and lo[k] those whose lower bound it is. An answer
-that covers several categories (a wave that publishes only "often/always") is just an answer with other bounds.
-"""
+that covers several categories (a wave that publishes only "often/always") is just an answer with other bounds."""
 
 import numpy as np
 import pymc as pm

@@ -2,8 +2,7 @@
 
 xlsx: Gemeente, Indicator, Item, an unnamed year (an Excel date, or plain), an empty column, three percentages (blank is
 0), then a footer from "Selectiestatus:" on. csv: the whole percentage of a municipality that answered often or always.
-What the publisher does not say is assumed in stadsmonitor.toml and told in the city's notices.
-"""
+What the publisher does not say is assumed in stadsmonitor.toml and told in the city's notices."""
 
 import tomllib
 import zipfile
