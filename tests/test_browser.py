@@ -92,8 +92,6 @@ def pages(tmp_path_factory):
     files["blocked"] = provenance.write_text(folder / "blocked.html", made_report("en", checks=BLOCKED))
     (folder / "none").mkdir()
     files["empty"] = index.write_index(folder / "none")[0]
-    if (real := ROOT / "reports" / "demo" / "report.html").is_file():
-        files["demo"] = real
     return files
 
 
@@ -103,15 +101,9 @@ def browser():
         yield started
 
 
-def chosen(pages, name):
-    if name not in pages:
-        pytest.skip("no reports/demo here: make it with workbench evaluate demo")
-    return pages[name]
-
-
-@pytest.mark.parametrize("name", [*REPORTS, *INDEXES, "demo"])
+@pytest.mark.parametrize("name", [*REPORTS, *INDEXES])
 def test_axe_core_finds_nothing_wrong(browser, pages, name):
-    with opened(browser, chosen(pages, name)) as (shown, _asked):
+    with opened(browser, pages[name]) as (shown, _asked):
         assert violations(shown) == []
 
 
@@ -123,9 +115,9 @@ def test_axe_core_does_find_what_is_wrong(browser, pages, tmp_path):
         assert {found.split()[0] for found in violations(shown)} == {"html-has-lang", "image-alt"}
 
 
-@pytest.mark.parametrize("name", [*REPORTS, *INDEXES, "demo"])
+@pytest.mark.parametrize("name", [*REPORTS, *INDEXES])
 def test_a_page_opens_from_disk_with_the_network_cut_and_asks_for_nothing(browser, pages, name):
-    with opened(browser, chosen(pages, name)) as (shown, asked):
+    with opened(browser, pages[name]) as (shown, asked):
         assert asked == []
         images = shown.evaluate(
             "[...document.images].map(i => [i.complete && i.naturalWidth > 0, i.alt.trim().length > 9])"
@@ -148,16 +140,16 @@ def test_the_policy_of_a_report_stops_a_script_that_got_in(browser, pages, tmp_p
         assert shown.title() == "ran"
 
 
-@pytest.mark.parametrize("name", [*REPORTS, *INDEXES, "demo"])
+@pytest.mark.parametrize("name", [*REPORTS, *INDEXES])
 def test_nothing_but_what_scrolls_is_wider_than_the_screen_of_a_phone_or_a_laptop(browser, pages, name):
     for width in (PHONE, 1081):
-        with opened(browser, chosen(pages, name), width=width, height=844) as (shown, _asked):
+        with opened(browser, pages[name], width=width, height=844) as (shown, _asked):
             assert wider_than_the_screen(shown) == []
 
 
-@pytest.mark.parametrize("name", ["report-fr", "blocked", "index-nl", "demo"])
+@pytest.mark.parametrize("name", ["report-fr", "blocked", "index-nl"])
 def test_on_paper_no_table_is_cut_off_and_the_file_is_tagged(browser, pages, name):
-    with opened(browser, chosen(pages, name), width=PAPER) as (shown, _asked):
+    with opened(browser, pages[name], width=PAPER) as (shown, _asked):
         shown.emulate_media(media="print")
         assert cut_off(shown) == [] and wider_than_the_screen(shown) == []
         made = shown.pdf(format="A4", tagged=True, outline=True)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import in_chromium
 import nbformat
 import numpy as np
 import pandas as pd
@@ -270,6 +271,18 @@ def test_a_refusal_touches_nothing(done, project):
     assert {file: file.stat().st_mtime_ns for file in project.rglob("*")} == there
 
 
+@in_chromium.needs_chromium
+def test_the_report_is_accessible_asks_for_nothing_and_fits_a_phone_and_paper(done, dutch):
+    with in_chromium.chromium() as browser:
+        for run in (done, dutch):
+            with in_chromium.opened(browser, run.folder / "report.html", width=390) as (shown, asked):
+                assert in_chromium.violations(shown) == [] and asked == []
+                assert in_chromium.wider_than_the_screen(shown) == []
+            with in_chromium.opened(browser, run.folder / "report.html", width=717) as (shown, asked):
+                shown.emulate_media(media="print")
+                assert in_chromium.cut_off(shown) == [] and in_chromium.wider_than_the_screen(shown) == []
+
+
 @pytest.fixture(scope="session")
 def cards(project, done) -> SimpleNamespace:
     """The run's card, and in the same folder that of a neighbour: the same numbers under another name, sealed anew."""
@@ -319,7 +332,9 @@ def test_other_cities_cards_can_be_the_prior_and_the_result_without_them_is_told
     assert leaned.code == 0, leaned.error
     evidence = of_json(leaned, "result.json")["evidence"]
     assert evidence["cards"] == ["neighbour.json"]
-    assert evidence["left_out"] == [{"file": "town.json", "city_name": "Town (simulated)", "reason": "the city's own card"}]
+    assert evidence["left_out"] == [
+        {"file": "town.json", "city_name": "Town (simulated)", "reason": "the city's own card"}
+    ]
     assert evidence["told"] in html.unescape((leaned.folder / "report.html").read_text(encoding="utf-8"))
     assert evidence["alone"]["mean"] > of_json(leaned, "result.json")["att_pp"]["mean"]
 
