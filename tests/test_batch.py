@@ -89,6 +89,17 @@ def test_a_full_disk_fails_the_run_in_words(root, make_plan, monkeypatch):
     assert json.loads((root / "reports" / "r0" / "status.json").read_text())["reason"] == table["reason"][0]
 
 
+def test_a_notebook_half_written_on_a_full_disk_fails_the_run_and_is_not_published(root, make_plan, instead):
+    def ends(_source, _values, *, work, **_):
+        (work / "notebook.ipynb").write_text('{"cells": [')
+        return "the notebook could not be run: OSError: No space left on device"
+
+    instead(ends)
+    table = batch.run_plan(make_plan(""), jobs=1)
+    assert table["reason"].tolist() == ["the notebook could not be run: OSError: No space left on device"]
+    assert [file.name for file in (root / "reports" / "r0").iterdir()] == ["status.json"]
+
+
 def test_a_run_whose_folder_is_being_written_fails_and_does_not_touch_it(root, make_plan, instead):
     instead(lambda *_, **__: None)
     plan = make_plan("")

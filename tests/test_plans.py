@@ -75,6 +75,22 @@ def test_ids_notebooks_and_headings_are_refused_with_the_nearest_name(write_plan
     ]
 
 
+def test_a_wrong_notebook_or_heading_hides_no_fault_of_the_other_rows(write_plan):
+    told = refusal(write_plan("id,notebook,city,drawz\na,01-lok,town,\nb,01-look,twn,\n"))
+    assert any("'01-lok'" in line for line in told) and any("'drawz' is unknown" in line for line in told)
+    assert "plan.csv, line 3: no city 'twn' in data/raw, did you mean 'town'?; allowed: town" in told
+
+
+def test_a_folder_among_the_cities_of_the_plan_or_a_file_is_refused(root, write_plan):
+    (root / "elsewhere").mkdir()
+    shutil.move(root / "data" / "raw" / "town", root / "elsewhere" / "town")
+    file = write_plan("id,notebook,city,raw\na,01-look,town,elsewhere\n")
+    with pytest.raises(ParameterError, match="lies among the cities' own files"):
+        plans.read_plan(file, out="elsewhere/town/runs")
+    with pytest.raises(ParameterError, match="plan.csv is a file, not a folder"):
+        plans.read_plan(file, out="plan.csv")
+
+
 def test_a_fault_of_a_city_is_told_once_for_all_its_rows(root, write_plan):
     (root / "data" / "raw" / "town" / "areas.csv").write_text("area,name,population\nnorth,North,-5\n")
     told = refusal(write_plan("id,notebook,city\na,01-look,town\nb,01-look,town\n"))

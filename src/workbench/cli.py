@@ -20,7 +20,7 @@ from workbench.paths import outside_cities, relative, resolve
 
 
 class Refusing(TyperGroup):
-    """Commands that end a refusal of input with its message and exit code 2, a fit that did not settle with 1."""
+    """Commands that end a refusal of input with its message and exit code 2, other trouble in words with 1."""
 
     def invoke(self, ctx: typer.Context) -> Any:
         try:
@@ -28,6 +28,10 @@ class Refusing(TyperGroup):
         except (ParameterError, SchemaError, ConvergenceError) as error:
             print(error, file=sys.stderr)
             raise typer.Exit(1 if isinstance(error, ConvergenceError) else 2) from None
+        except OSError as error:
+            where = relative(error.filename) if isinstance(error.filename, str) else "a file"
+            print(f"{where}: could not be read or written: {error.strerror or error}", file=sys.stderr)
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(
@@ -140,7 +144,6 @@ def run(
     from workbench.index import write_index
     from workbench.plans import read_plan
 
-    outside_cities(out, raw="data/raw")
     rows, refused = read_plan(plan, out=out, only=only, keep_going=keep_going)
     try:
         with _live(len(rows)) as tell:

@@ -10,7 +10,7 @@ from workbench.cities import City, load_city
 from workbench.errors import ParameterError, SchemaError, nearest
 from workbench.panel import CHOICES, build_panel
 from workbench.parameters import notebook_parameters, validate_parameters
-from workbench.paths import NAME, project_root, relative, resolve
+from workbench.paths import NAME, outside_cities, project_root, relative, resolve
 from workbench.schema import Faults, Sheet, lines_of
 from workbench.sheets import read_sheet
 
@@ -48,21 +48,23 @@ def read_plan(file, *, out, only=(), keep_going=False) -> tuple[list[dict], dict
     refused by itself, as long as one is left to run."""
     path, faults, runs, refused, seen, told = resolve(file), Faults(), [], {}, {}, {}
     if not path.is_file():
-        raise ParameterError(
-            f"no plan {relative(path)}{nearest(path.name, [x.name for x in path.parent.glob('*.csv')])}"
-        )
+        there = [found.name for found in path.parent.glob("*.csv")]
+        raise ParameterError(f"no plan {relative(path)}{nearest(path.name, there)}")
+    if resolve(out).is_file():
+        raise ParameterError(f"out: {relative(out)} is a file, not a folder")
     sheet = read_sheet(path, "plan", {}, faults=faults)
     rows = _rows(sheet, only=only) if sheet else {}
+    whole = bool(faults.lines)
     for line, row in rows.items():
         try:
             given = {name: value for name, value in row.items() if name not in OWN}
-            asked = {"notebook": row["notebook"], "parameters": given, "out": resolve(out) / row["id"]}
+            target = outside_cities(out, raw=given.get("raw", "data/raw")) / row["id"]
+            asked = {"notebook": row["notebook"], "parameters": given, "out": target}
             runs.append({"id": row["id"], "asked": asked | {"data_hash": _data_hash(asked, seen)}})
         except (ParameterError, SchemaError) as error:
             refused[row["id"]] = str(error)
             for text in str(error).splitlines():
                 told.setdefault(text, []).append(line)
-    whole = bool(faults.lines) or not rows
     faults.lines += [f"{path.name}, {lines_of(lines)}: {text}" for text, lines in told.items()]
     if whole or refused and not (keep_going and runs):
         raise ParameterError("\n".join([f"{path.name}: refused, nothing was run", *dict.fromkeys(faults.lines)]))
@@ -70,28 +72,27 @@ def read_plan(file, *, out, only=(), keep_going=False) -> tuple[list[dict], dict
 
 
 def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict]:
-    """Line -> cells of the rows to run; ids, notebooks and headings that are wrong are faults, and no row is run."""
+    """Line -> cells of the rows to run that have a sound id and notebook, under the headings that are parameters."""
     frame, notebooks = sheet.frame, {path.stem: path for path in (project_root() / "notebooks").glob("*.ipynb")}
     heading = f"{sheet.file}, line 1, column"
-    for name in [name for name in OWN if name not in frame]:
-        sheet.faults.say(f"{heading} {name!r} is missing{nearest(name, frame)}; allowed: a heading {name}")
-    if sheet.faults.lines:
+    if lacking := [name for name in OWN if name not in frame]:
+        for name in lacking:
+            sheet.faults.say(f"{heading} {name!r} is missing{nearest(name, frame)}; allowed: a heading {name}")
         return {}
     used, ids = sheet.refuse_unknown(frame["notebook"].fillna(""), sorted(notebooks)), frame["id"].fillna("")
     sheet.refuse(ids[~ids.str.fullmatch(NAME.pattern)], "lower-case letters, digits, '-' and '_', at most 100")
     sheet.refuse(ids[ids.duplicated()], "each id once")
     for name in [name for name in only if name not in set(ids)]:
         sheet.faults.say(f"{sheet.file}: no run {name!r}{nearest(name, ids)}; allowed: an id of the plan")
-    known = dict.fromkeys(name for each in used.unique() for name in notebook_parameters(notebooks[each]).model_fields)
-    for name in frame.columns.difference([*OWN, *known]):
-        allowed = ", ".join(x for x in known if x != "out")
-        sheet.faults.say(f"{heading} {name!r} is unknown{nearest(name, known)}; allowed: {allowed}")
+    known = [name for each in used.unique() for name in notebook_parameters(notebooks[each]).model_fields]
+    known, there = [name for name in dict.fromkeys(known) if name != "out"], frame.columns.difference([*OWN, "out"])
+    for name in there.difference(known) if known else ():
+        sheet.faults.say(f"{heading} {name!r} is unknown{nearest(name, known)}; allowed: {', '.join(known)}")
     if "out" in frame:
         sheet.faults.say(f"{heading} 'out': a run's folder is its id in the folder of the plan's runs")
-    if sheet.faults.lines:
-        return {}
-    frame = frame.assign(notebook=frame["notebook"].map(notebooks))[ids.isin(only) | (len(only) == 0)]
-    return {line: row.dropna().to_dict() for line, row in frame.iterrows()}
+    sound = frame[ids.str.fullmatch(NAME.pattern) & frame.index.isin(used.index) & (ids.isin(only) | (len(only) == 0))]
+    sound = sound[[*OWN, *there.intersection(known)]].assign(notebook=sound["notebook"].map(notebooks))
+    return {line: row.dropna().to_dict() for line, row in sound.iterrows()}
 
 
 def _data_hash(run: Mapping, seen: dict[str, str | None]) -> str | None:

@@ -204,7 +204,10 @@ def _clean(path: Path, private: Callable[[str], str]) -> dict:
         picture = key.startswith("image/") and "svg" not in key
         return private(value) if isinstance(value, str) and not picture else value
 
-    content = cleaned(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    try:
+        content = cleaned(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except ValueError:  # half written, on a full disk
+        return path.unlink() or {}
     if content:
         provenance.write_json(path, content)
     return content
