@@ -8,7 +8,9 @@ import pytest
 from workbench import project_map
 from workbench.cities import load_city
 from workbench.language import languages, said
-from workbench.schema import DIMENSIONS, FOCUS, TABLES, with_all_columns
+from workbench.schema import FOCUS, TABLES, with_all_columns
+
+DIMENSIONS = TABLES["indicators"]["dimension"].among
 
 PROJECTS = """project,area,name,kind,focus,announced,start,full,stop,cost_eur,reached
 meet,north,Meeting house,meeting,public-space,2021-06-01,2021-09-01,2021-12-01,,1000,30

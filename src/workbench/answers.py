@@ -1,7 +1,6 @@
 """Counts by area, wave, stratum and answer, from respondents or published shares, and whom they speak for.
 
-An answer covers one category, or several where a wave publishes fewer classes than the item has: its bounds say which.
-"""
+An answer covers one category, or several where a wave publishes fewer classes than the item has: see its bounds."""
 
 import numpy as np
 import pandas as pd

@@ -1,8 +1,7 @@
 """Evidence cards: what one city learned, for others to pool, without a single respondent.
 
 A card carries what the data say beside any prior of effects: a refit in which each project has one free number, its
-mean over the window, with a flat prior, and their joint covariance. Pooled with a prior, cards count that prior once.
-"""
+mean over the window, with a flat prior, and their joint covariance. Pooled with a prior, they count it once."""
 
 import json
 import time

@@ -101,9 +101,7 @@ def evaluate(
     discount: float | None = Option(None, help="Weight of each such card, 0 to 1.", show_default="0.5"),
     parameter: Further = None,
 ) -> None:
-    """Evaluate a city's projects and write a report.
-
-    The report is one HTML file that opens without internet.
+    """Evaluate a city's projects and write a report: one HTML file that opens without internet.
 
     Ends with 0 when there is a verdict, whatever it is ("cannot tell" included), 1 when the evaluation failed or
     was blocked by a check, and 2 when the data or parameters were refused; then nothing is written.

@@ -1,7 +1,6 @@
 """Pictures: each function draws on an `ax` and returns its alt text, made from the numbers it drew.
 
-Blue is project areas, grey comparison areas, orange without the projects (or unsafe); lines also differ in dash, width.
-"""
+Blue: project areas; grey: comparison areas; orange: without projects, or unsafe; lines also differ in dash and width."""
 
 import base64
 import io
@@ -42,11 +41,11 @@ def show(fig: plt.Figure, alt: str, *, simulated: bool = False, lang: str = "en"
     display({"image/png": data, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
-def image_tag(plot: Callable, *data, size: tuple, width=None, simulated=False, lang: str, **options) -> Markup:
-    """What `plot` draws of the data, `size` in inches, as an `<img>` holding its own data; `width` in screen pixels."""
-    fig, ax = plt.subplots(figsize=size)
+def image_tag(plot: Callable, *data, size=None, ax=None, width=None, simulated=False, lang: str, **options) -> Markup:
+    """What `plot` draws of the data, `size` in inches or on `ax`, as an `<img>` holding its own data; `width` in pixels."""
+    ax = ax or plt.subplots(figsize=size)[1]
     alt = plot(*data, ax=ax, lang=lang, **options)
-    alt, encoded = _encoded(fig, alt, dpi=2 * DPI, simulated=simulated, lang=lang)
+    alt, encoded = _encoded(ax.figure, alt, dpi=2 * DPI, simulated=simulated, lang=lang)
     shown = Markup(' width="{}"').format(width) if width else ""
     return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(encoded, alt, shown)
 

@@ -10,8 +10,7 @@ has an identified set; the robust interval runs from the (1 - level) / 2 quantil
 (1 + level) / 2 quantile of its upper ends (robust Bayes: Giacomini and Kitagawa 2021, Econometrica 89).
 
 `beta` holds `pre` coefficients before the reference, earliest first, then those after it; the reference itself, 0, is
-left out; `weights` (after) make the effect out of the latter. One wave is one step in time, whatever the gap in years.
-"""
+left out; `weights` (after) make the effect of the latter. One wave is one step in time, whatever the gap in years."""
 
 import numpy as np
 import pandas as pd

@@ -1,7 +1,6 @@
 """From a model to draws: PyMC defines it, JAX compiles its log-density once for any data of its shape, nutpie samples.
 
-Compiling is the small city's cost: 2 to 3 s this way, minutes by nutpie's own numba compilation (docs/performance.md).
-"""
+Compiling is the small city's cost: 2 to 3 s this way, minutes by nutpie's own numba (docs/performance.md)."""
 
 import os
 import time
@@ -135,8 +134,7 @@ def fit(panel, model, *, draws=1000, tune=300, chains=4, seed=2026, checks="core
     """Draws of the posterior with `att` (pp) among them, the prior of `delta`, and settings and seconds as attrs;
     repeated (`settle`) at most `reruns` times. What the design leaves open (assumed number of answers, few waves, the
     other prior, a prior from other cities) is fitted too and kept as attrs and `other_prior`; `checks="full"`: the
-    effect by every prior. `many` compiles once and feeds the data to a model built with `keep_empty` for a panel of the
-    same shape."""
+    effect by every prior. `many` compiles once, for panels of one shape and models built with `keep_empty`."""
     load = time.time() - psutil.Process().create_time()
     data = {k: np.asarray(v) for k, v in model_data(panel, keep_empty=True).items()} if many else {}
     build = partial(_kept if many else sampler, model)

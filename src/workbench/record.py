@@ -3,8 +3,7 @@
 calibration.csv has a row per setting: the design (areas, treated, waves, respondents, baseline_pp, effect_pp), cities
 simulated, mean truth, bias and its standard error in pp, shares (0-1) of 50 % and 90 % intervals that hold the truth,
 of findings with the wrong sign (type S) and of each verdict, how much findings exaggerate (type M), the bias of a
-linear difference-in-differences, what is hard about it (`note`). Made by `make calibrate` (benchmarks/calibration.py).
-"""
+linear difference-in-differences, what is hard about it (`note`). Made by `make calibrate`."""
 
 from pathlib import Path
 

@@ -1,7 +1,6 @@
 """Written down before outcomes are opened: what will be evaluated, how, and what will be decided on it (docs/data.md).
 
-One sealed, committed JSON file each: the seal shows a careless change, the history of the repository a deliberate one.
-"""
+One sealed, committed JSON file each: the seal shows a careless change, the repository's history a deliberate one."""
 
 import json
 from collections.abc import Mapping

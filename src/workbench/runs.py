@@ -1,7 +1,6 @@
 """Strict papermill: parameters are checked before a kernel starts, and a folder is published whole or not at all.
 
-papermill leaves cells that say "completed" when the kernel was killed: only status.json, written last, tells the end.
-"""
+papermill leaves cells that say "completed" when the kernel was killed: status.json, written last, tells the end."""
 
 import glob
 import hashlib

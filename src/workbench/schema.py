@@ -1,7 +1,6 @@
 """The contract of the canonical tables (contract.toml): which columns, which values, and how a fault is told.
 
-Nothing is coerced in silence, no check stops at the first fault; libraries bring neither the conversion nor the words.
-"""
+Nothing is coerced in silence, no check stops at the first fault; libraries bring neither conversion nor words."""
 
 import re
 import tomllib
@@ -49,7 +48,6 @@ TABLES["respondents"] |= dict.fromkeys(ITEMS, Column(**KINDS["text"]))
 STRATA = ("sex", "age_band", "education")
 FOCUS = TABLES["projects"]["focus"].among
 CONDITIONS = TABLES["collective_impact"]["condition"].among
-DIMENSIONS = TABLES["indicators"]["dimension"].among
 DTYPES = {"text": "str", "number": "float64", "date": "datetime64[us]", "flag": "bool"}
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 SHOWN = 3

@@ -1,7 +1,6 @@
 """The fixed vocabulary: which verdict holds, how strong the design is, and the one wording of the headline.
 
-All that page 1 says of size or chance of an effect is made here, so that no two disagree (docs/methods.md, "Verdict").
-"""
+What page 1 says of size or chance of an effect is made here, so that no two disagree (docs/methods.md, "Verdict")."""
 
 import math
 
