@@ -35,16 +35,12 @@ class Refusing(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Refusing,
+    cls=Refusing, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Did local social-cohesion projects shift how unsafe residents feel? "
     "From a city's own survey files to a verdict a council can read.",
     epilog="Start with: workbench cities, then workbench check CITY, then workbench evaluate CITY.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+)  # fmt: skip
 
 Text, Checks = str | None, Literal["core", "full"] | None
 Raw = Annotated[str, Option(help="Folder that holds one folder per city.", metavar="DIR")]

@@ -78,9 +78,8 @@ def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **opti
 
 
 def draw_world(options, seed) -> xr.Dataset:
-    """What is true before anyone is asked, by the options of `draw_city`: `latent` without projects and `effect` (area,
-    wave), `delta` (project), `running` and `window` (project, area, wave), `population` (area), `composition` (area,
-    stratum)."""
+    """What is true before anyone is asked: `latent` without projects and `effect` (area, wave), `delta` (project),
+    `running` and `window` (project, area, wave), `population` (area), `composition` (area, stratum)."""
     rng = np.random.default_rng(seed)
     areas, waves, projects = options["areas"], options["waves"], options["projects"]
     groups = np.array_split(rng.permutation(areas)[: options["treated"]], projects)

@@ -38,8 +38,7 @@ def build_model(panel, *, prior="sceptical", mean=None, theta=None, rho=None, wh
     sceptical prior: what a card carries. `theta` (project) may come from a model around this one. `mean` (location, sd)
     is a prior of its own for the mean of projects: what other cities found. `rho` fixes the shock correlation one
     median gap apart; None gives a Beta(2, 2). Without `whiten` (see `_latent`) the model is non-centred: the prior can
-    be drawn. `keep_empty` keeps cells without answers, so that cities of one design share a compiled function.
-    """
+    be drawn. `keep_empty` keeps cells without answers: cities of one design share a compiled function."""
     data = model_data(panel, keep_empty=keep_empty)
     coords = {d: panel[d].values for d in ("area", "wave", "stratum", "effect", "project")}
     coords |= {"cohort": np.unique(panel["cohort"].values), "threshold": panel["category"].values[1:]}
@@ -105,8 +104,7 @@ def _latent(given, effect, *, rho, whiten):
     Given the scales, area + shock of one area are `C v` with `v` standard normal. With few answers `v` is what to
     sample (non-centred); with many, the latent index itself (centred). The working response and its information per
     area-wave give the Gaussian that lies between: v = K^-T (K^-1 C' W (y - mean) + z), K K' = I + C' W C. The term
-    added to the log-density makes the change of variables exact, whatever the quality of that approximation.
-    """
+    added to the log-density makes the change of variables exact, however good that approximation is."""
     sd_area = pm.Deterministic("sd_area", 0.7 * _half_normal("sd_area_raw"))
     sd_shock = pm.Deterministic("sd_shock", 0.17 * _half_normal("sd_shock_raw"))
     rho = pm.Beta("rho", 2, 2) if rho is None else pm.Data("rho_fixed", float(rho))
