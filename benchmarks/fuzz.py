@@ -507,15 +507,33 @@ PARAMETERS = {
 }  # fmt: skip
 
 
+FINE = {  # what an evaluation may be told
+    "seed": ["0", "4294967295"], "draws": ["1", "100000"], "tune": ["0", "1000"], "chains": ["1", "64"], "lang": ["nl", "fr", ""],
+    "prior": ["flat", "wide", ""], "minimum_pp": ["1e-300", "100", ""], "window_months": ["0-999", "11-12"], "unsafe_from": ["always"],
+    "projects": ["street-hosts", "kitchens;street-hosts", " ; "], "checks": ["full", ""], "worth_eur": ["1e308", ""], "raw": ["data/raw/"],
+    "id": ["-", "_", "x" * 100], "discount": ["1", "1e-300"], "city": ["shares", "town"],
+}  # fmt: skip
+
+
+def finely(case, draw):
+    """A column of a plan with a value that is right; in one row or several."""
+    _column(case, draw, _pick(draw, FINE), FINE, only=EVALUATE)
+
+
 def parameter(case, draw):
-    """A column of a plan with a value that may be right, nearly right or hostile; in one row or several."""
-    name, rows = _pick(draw, PARAMETERS), case.tables["plan.csv"]
-    value = draw(st.sampled_from(PARAMETERS[name]) | st.sampled_from(CELLS))
+    """The same with one that may be right, nearly right or hostile."""
+    name = _pick(draw, PARAMETERS)
+    _column(case, draw, name, {name: [*PARAMETERS[name], *PARAMETERS[name], *CELLS]}, only="")
+
+
+def _column(case, draw, name, values, *, only) -> None:
+    rows, value = case.tables["plan.csv"], _pick(draw, values[name])
     if name not in rows[0]:
         rows[:] = [[*row, "" if line else name] for line, row in enumerate(rows)]
     at, some = rows[0].index(name), _lines(draw, rows)
     for line in (line for line in some if line < len(rows) and at < len(rows[line])):
-        rows[line][at] = value
+        if only in ("", *rows[line]):
+            rows[line][at] = value
     case.told.append(f"{name} = {value[:40]!r} in {len(some)} rows")
 
 
@@ -527,7 +545,7 @@ def plan_cases(draw):
         "only": draw(st.sampled_from([(), (), ("a",), ("zz",), ("a", "\x00")])),
     }
     case = Case("plan", {}, {"plan.csv": copy.deepcopy(PLAN[: draw(st.integers(2, len(PLAN)))])}, call=options)
-    return _steps(case, draw, [*[parameter] * 8, *TABLE_STEPS, place])
+    return _steps(case, draw, [*[finely] * 12, *[parameter] * 8, *TABLE_STEPS, place])
 
 
 # --- what must come of it ---------------------------------------------------------------------------------------------
