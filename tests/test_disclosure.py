@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 import zipfile
 from types import SimpleNamespace
 
@@ -164,6 +165,21 @@ LEAKS = {  # what an output shows -> what is found, what is left of it
     "a column of respondents": (
         html(grid([[ID, "x"], ["rks2023001", "y"]], caption="", heads=["dossier", "what"])), "rows of resp", "Left out",
     ),
+    "date, year first": (stdout('on 2024/03/15'), 'an exact date', 'on 2024/03'),
+    "date, short year": (stdout('on 15 Mar 24'), 'an exact date', 'on Mar 24'),
+    "date, short month in Dutch": (stdout('op 15 mrt. 2024'), 'an exact date', 'op mrt. 2024'),
+    "date, short month in French": (stdout('le 15 f\xe9vr. 24'), 'an exact date', 'le févr. 24'),
+    "date, month first": (stdout('on 03/15/2024'), 'an exact date', 'on 03/2024'),
+    "date, short": (stdout('op 15-3-24'), 'an exact date', 'op 3-24'),
+    "soft hyphen": (stdout('look at rkn\xad2021007 now'), "'rkn2021007': a respondent's identifier", 'look at [removed] now'),
+    "zero width": (stdout('look at rkn20\u200b21007 now'), "'rkn2021007': a respondent's identifier", 'look at [removed] now'),
+    "full width": (stdout('look at \uff52\uff4b\uff4e2021007 now'), "'rkn2021007': a respondent's identifier", 'look at [removed] now'),
+    "count, of": (stdout('only 4 of 12 respondents'), 'a count of fewer than 10', 'only · of 12 respondents'),
+    "count, n": (stdout('n = 4 there'), 'a count of fewer than 10', 'n = · there'),
+    "count, colon": (stdout('respondents: 4'), 'a count of fewer than 10', 'respondents: ·'),
+    "count, participants": (stdout('only 4 participants'), 'a count of fewer than 10', 'only · participants'),
+    "count in Dutch": (stdout('slechts 4 ondervraagden'), 'a count of fewer than 10', 'slechts · ondervraagden'),
+    "count in French": (stdout('4 personnes interrog\xe9es'), 'a count of fewer than 10', '· personnes interrogées'),
 }  # fmt: skip
 
 
@@ -190,9 +206,15 @@ def test_a_planted_leak_is_found_in_notebook_and_report_and_taken_out(leak, town
     assert disclosure.markup(shown, town, "report.html") == (shown, [])
 
 
+def test_a_long_run_of_letters_is_read_in_a_moment(town):
+    begin = time.perf_counter()
+    assert disclosure.text("a" * 200_000, town, "")[1] == [] and time.perf_counter() - begin < 20
+
+
 @pytest.mark.parametrize(
     "content",
     [
+        "numpy 1.10.24, xarray 2024.3.10; 1/4 and 3-4-5; n = 40, n = 4.5, n = 9 000; respondents: 40; a soft­hyphen and a m²",
         "9,000 answers, 1 234 réponses, 12 respondents, 40 antwoorden; 4 areas with answers",
         "the share fell by −1.859049906278929 points (1/2/3), and/or 15 km/h; see https://town.example/a/b/c",
         "asked in March 2024, 03/2024 and 2024-03; version 3.13.0; python/lib/x.py; notebooks/03-evaluate-projects.ipynb",
@@ -234,9 +256,15 @@ def test_short_numbers_are_identifiers_only_under_a_heading_that_says_so():
 
 # --- cells ------------------------------------------------------------------------------------------------------------
 
+QUARTERS = {"mill quarter": "a", "mill": "c"}
 N = {("a", "1"): 4, ("a", "2"): 50, ("b", "1"): 12, ("b", "2"): 30, ("c", "1"): 60, ("c", "2"): 20, ("d", "1"): 0}
 CELLS = disclosure.Facts(
-    {}, frozenset(), (), {"a": "a", "alpha": "a", "b": "b", "c": "c", "d": "d"}, {"1": "1", "2": "2", "2021": "1"}, N
+    {},
+    frozenset(),
+    (),
+    {"a": "a", "alpha": "a", "b": "b", "c": "c", "d": "d"} | QUARTERS,
+    {"1": "1", "2": "2", "2021": "1"},
+    N,
 )
 
 
@@ -260,6 +288,12 @@ def table_of(heads, rows, caption=""):
         (["wave", "Alpha", "b"], [["1", "25 %", "20 %"], ["2", "30 %", "21 %"]], {(0, 1), (0, 2), (1, 1), (1, 2)}),
         (["area", "wave", "unsafe"], [["a", "1", "0.25"], ["b", "2", "0.2"]], {(0, 2)}),
         (["wave", "unsafe"], [["1", "0.25"], ["2", "0.2"]], set()),
+        (["area", "spring 2021"], [["a1 Mill Quarter", "25 %"], ["b", "20 %"], ["Mill", "9 %"]], {(0, 1), (1, 1)}),
+        (["area", "2021"], [["Mill Quarter *", "25 %"], ["Quarter", "20 %"]], {(0, 1)}),
+        (["area", "2021"], [["Mill Quarter (2023)", "25 %"], ["all areas", "20 %"]], {(0, 1)}),
+        (["area", "n"], [["Mill Quarter (2021)", "25"], ["all areas", "20"], ["x", "30"]], {(0, 1)}),
+        (["wave", "Unsafe Mill Quarter", "Unsafe Mill"], [["1", "25 %", "20 %"]], {(0, 1), (0, 2)}),
+        (["wave", "Unsafe Mill", "Unsafe Quarter"], [["1", "25 %", "20 %"]], set()),
         (
             ["area", "unsafe 2021", "n, 2021"],
             [["alpha", "25", "26"], ["c", "20", "21"]],
@@ -275,15 +309,29 @@ def test_nobody_and_everybody_of_a_small_group_is_found_and_of_a_large_one_not()
     assert table_of(["area", "2"], [["b", "100 %"], ["c", "0.0"], ["a", "99 %"]]) == dict.fromkeys(
         [(0, 1), (1, 1)], disclosure.RULES["ends"]
     )
+    for everybody in ("1.0", "1.00", "100 %*"):
+        assert table_of(["area", "wave", "share unsafe"], [["b", "2", everybody]]) == {(0, 2): disclosure.RULES["ends"]}
+    assert table_of(["area", "wave", "unsafe, %", "effect"], [["b", "2", "1.0", "1.0"]]) == {}
     many = CELLS._replace(n={("b", "2"): 100})
     assert disclosure.table([["area"], ["2"]], [["b", "100 %"]], "", many) == {}
 
 
+COUNTING = ("participants", "persons", "Responses", "sample size", "base", "cases", "observations", "total respondents")
+COUNTING += ("# respondents", "n (unweighted)", "deelnemers", "aantal ondervraagden", "personnes interrogées")
+REACHED = ("residents", "people reached", "bewoners", "habitants", "personnes touchées", "base rate", "n effects")
+
+
 def test_counts_of_a_few_are_found_by_heading_or_caption_in_each_language():
-    for heading in ("answers, project areas", "antwoorden, projectgebieden", "réponses, quartiers à projet", "n"):
+    for heading in (
+        "answers, project areas",
+        "antwoorden, projectgebieden",
+        "réponses, quartiers à projet",
+        "n",
+        *COUNTING,
+    ):
         assert table_of(["wave", heading], [["2021", "4"], ["2022", "40"]]) == {(0, 1): disclosure.COUNT}
     assert table_of(["group", "young"], [["x", "4"]], "Antwoorden per gebied en meting") == {(0, 1): disclosure.COUNT}
-    for heading in ("areas with answers", "assumed answers, project areas", "projects"):
+    for heading in ("areas with answers", "assumed answers, project areas", "projects", *REACHED):
         assert table_of(["wave", heading], [["2021", "4"]]) == {}
 
 
@@ -297,7 +345,7 @@ def test_an_effect_of_an_area_with_a_small_cell_is_found_and_its_row_dropped():
 def test_a_cell_that_spans_rows_heads_each_of_them(town):
     spanned = (
         "<table><thead><tr><th>area</th><th>kind</th><th>1</th></tr></thead><tbody><tr><th rowspan=2>a</th><td>x</td>"
-        "<td class='s3'>7 %</td></tr><tr><td>y</td><td>8 %</td></tr></tbody></table>"
+        "<td class='s3' title='7 of 100'>7 %</td></tr><tr><td>y</td><td>8 %</td></tr></tbody></table>"
     )
     made, found = disclosure.markup(spanned, CELLS, "")
     assert "<td>·</td>" in made and "7 %" not in made and "8 %" not in made and len(found) == 2
@@ -390,7 +438,7 @@ def test_a_run_whose_data_are_gone_changed_or_not_its_own_is_refused(run, tmp_pa
     write_town(tmp_path / "raw", cells=FOUR)
     assert "the data of town are not those of this run" in refused(tmp_path, folder)[0]
     (tmp_path / "raw" / "town").rename(tmp_path / "raw" / "moved")
-    assert "run: no city 'town'" in refused(tmp_path, folder)[0]
+    assert "run: no city 'town'" in refused(tmp_path, folder)[0] and "--raw DIR" in refused(tmp_path, folder)[0]
 
 
 def test_what_is_no_finished_run_is_refused(run, tmp_path):
@@ -404,6 +452,17 @@ def test_what_is_no_finished_run_is_refused(run, tmp_path):
         assert refused(tmp_path, folder)[0].startswith("run: ")
     (tmp_path / "no.zip").write_bytes(b"no")
     assert "no.zip is no zip of workbench share" in refused(tmp_path, folder, earlier=[tmp_path / "no.zip"])[0]
+    groups = (
+        {"areas": "ab", "n": {}},
+        {"areas": ["a"], "n": {"1": "5"}},
+        {"areas": [1], "n": {}},
+        {"areas": [], "n": 1},
+    )
+    for content in (None, "{}", *(json.dumps({"city": "", "item": "", "groups": {"g": one}}) for one in groups)):
+        with zipfile.ZipFile(tmp_path / "no.zip", "w") as archive:
+            archive.writestr(*(("run/release.json", content) if content else ("x/report.html", "")))
+        line = refused(tmp_path, folder, earlier=[tmp_path / "no.zip"])[0]
+        assert "no.zip is no zip of workbench share: " in line and (content or "no release in it" in line)
 
 
 def test_nothing_is_written_among_the_cities_files(run, tmp_path):

@@ -1,9 +1,7 @@
 """What may leave the building: people, small cells and traces of this machine are found, and taken out, in one walk.
 
 A walker takes a file's content and gives it back without what may not leave, with a finding (place, value, rule) for
-each such thing; to check is to throw the content away. Words, patterns and rules: disclosure.toml.
-Limits: docs/sharing.md.
-"""
+each such thing; to check is to throw the content away. Words, rules: disclosure.toml; limits: docs/sharing.md."""
 
 import csv
 import io
@@ -14,6 +12,7 @@ from collections import namedtuple
 from html import escape
 from itertools import groupby, pairwise
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 from bs4 import BeautifulSoup
@@ -27,9 +26,10 @@ SMALL_GROUP = 100  # that nobody or everybody of fewer people answered so tells 
 SAID = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 PATTERNS = [(p["rule"], re.compile(p["find"], re.IGNORECASE), p["instead"]) for p in SAID["patterns"]]
 WORDS = {name: re.compile(text, re.IGNORECASE) for name, text in SAID["words"].items()}
+seen = lambda value: normalize("NFKC", WORDS["unseen"].sub("", normalize("NFC", str(value))))
+_words = lambda content: tuple(WORDS["token"].findall(seen(content).casefold()))
 RULES, DATE, COUNT = SAID["rules"], PATTERNS[0][0], PATTERNS[-1][0]
 ALL = (-1, -1)  # the cell that stands for a whole table
-TOKEN = WORDS["token"]
 FIRST, MOST = 5, 8  # of a free text the first words are looked for; an identifier or name has at most so many
 csv.field_size_limit(2**31 - 1)  # a whole text may stand in one field
 
@@ -40,8 +40,8 @@ Facts = namedtuple("Facts", "known ids survey areas waves n groups", defaults=({
 
 
 def plain(value: object) -> str:
-    """A text as it is compared: lower case, single blanks, no marks before it, no needless `.0`."""
-    return re.sub(r"^[^\w]+|\.0$", "", " ".join(str(value).casefold().split()))
+    """A text as it is compared: as seen, lower case, single blanks, no marks around it, no needless `.0`."""
+    return re.sub(r"^[^\w]+|(\.0)?[^\w%]{0,9}$", "", " ".join(seen(value).casefold().split()))
 
 
 def stated(count: pd.Series, city, item: str) -> pd.Series:
@@ -87,9 +87,7 @@ def facts_of(city, sheet, *, item: str = "", users=()) -> Facts:
 
 def hidden(keys, n: dict, groups=()) -> set:
     """Of published (area, wave) those with too few people, and those that a total would give one of them away by.
-
-    Totals of an area over waves, and of each group of areas in a wave, count as known: others publish them.
-    """
+    Totals of an area over waves, and of each group of areas in a wave, count as known: others publish them."""
     taken = {key for key in keys if 0 < n.get(key, 0) < K}
     areas, waves = (sorted({key[axis] for key in keys}) for axis in (0, 1))
     lines = [{key for key in keys if key[0] == area} for area in areas]
@@ -104,47 +102,44 @@ def hidden(keys, n: dict, groups=()) -> set:
 
 def table(heads: list, rows: list, caption: str, facts: Facts) -> dict[tuple[int, int], str]:
     """The cells (row, column) that may not leave, and why; ALL where none of it may.
-
-    `heads` has the headings above each column, `rows` texts. A number belongs to the area and wave at the head of its
-    row or column.
-    """
+    `heads`: the headings above each column. A number belongs to the area and wave that its row or column tells."""
+    heads, caption = [list(map(seen, head)) for head in heads], seen(caption)
     short = [[*map(plain, row), *[""] * len(heads)][: len(heads)] for row in rows]
     if short and _of_people(heads, zip(*short, strict=True), facts):
         return {ALL: RULES["rows"]}
     found, published, few = {}, {}, {area for (area, _wave), n in facts.n.items() if 0 < n < K}
     in_area, area_above, area_beside = _labels(heads, short, facts.areas)
-    in_wave, wave_above, wave_beside = _labels(heads, short, facts.waves, but=in_area)
-    for r, c in ((r, c) for r, row in enumerate(short) for c in range(len(row)) if re.search(r"\d", row[c])):
-        if c in (in_area, in_wave):
-            continue
-        cell, about = rows[r][c].strip(), [*heads[c], caption]
+    in_wave, wave_above, wave_beside = _labels(heads, short, facts.waves, but=in_area)  # a label may tell both
+    columns = {c: ".*\\d" if c else "(?!.*[^\\W\\d]{4}).*\\d" for c in range(len(heads)) if c not in (in_area, in_wave)}
+    for r, c in ((r, c) for r, row in enumerate(short) for c, number in columns.items() if re.match(number, row[c])):
+        cell, about = seen(rows[r][c]).strip(), [*heads[c], caption]
         key = area, wave = area_above[c] or area_beside[r], wave_above[c] or wave_beside[r]
         counts = any(map(WORDS["counts"].match, [*about, rows[r][0]] if c else heads[c])) and "%" not in cell
         share = area_above[c] or wave_above[c] or any(map(WORDS["share"].search, [cell, *about]))
+        end = share and WORDS["ends"].fullmatch(cell) or WORDS["one"].match(" | ".join([cell, *about]))
         if area and wave:
             published.setdefault(key, []).append((r, c))
         if counts and WORDS["few"].fullmatch(cell):
             found[r, c] = COUNT
         elif not wave and area in few and any(map(WORDS["effect"].search, about)):
             found[r, c] = RULES["area"]
-        elif 0 < facts.n.get(key, 0) < SMALL_GROUP and WORDS["ends"].fullmatch(cell) and share and not counts:
+        elif 0 < facts.n.get(key, 0) < SMALL_GROUP and end and not counts:
             found[r, c] = RULES["ends"]
     for key in hidden(published, facts.n, facts.groups):
         found |= dict.fromkeys(published[key], RULES["small" if 0 < facts.n.get(key, 0) < K else "second"])
     return found
 
 
-def _words(content: object) -> tuple:
-    return tuple(TOKEN.findall(str(content).casefold()))
-
-
 def _labels(heads, rows, names, *, but=None) -> tuple:
-    """The first column at least half of whose filled cells are `names`; the one above each column, beside each row."""
-    filled = ((c, list(filter(None, column))) for c, column in enumerate(zip(*rows, strict=True)) if c != but)
-    side = next((c for c, cells in filled if cells and 2 * sum(cell in names for cell in cells) >= len(cells)), None)
-    beside = [None if side is None else names.get(row[side]) for row in rows]
-    said = lambda name: (plain(name), *(word for word in _words(name) if len(word) > 3))  # also a year inside a heading
-    above = [next((names[word] for name in head for word in said(name) if word in names), None) for head in heads]
+    """The first column at least half of whose filled cells tell `names`; the one above each column, beside each row."""
+    inside = {_words(name): one for name, one in names.items() if WORDS["telling"].match(name)}
+    parts = lambda words: (words[i : i + n] for n in range(MOST, 0, -1) for i in range(len(words) - n + 1))
+    within = lambda label: next(filter(None, map(inside.get, parts(_words(label)))), None)  # the longest in a label
+    told = lambda label: names.get(plain(label)) or within(label)
+    filled = ((c, [*map(told, filter(None, cells))]) for c, cells in enumerate(zip(*rows, strict=True)) if c != but)
+    side = next((c for c, cells in filled if cells and 2 * sum(map(bool, cells)) >= len(cells)), None)
+    beside = [within(row[but or 0]) if side is None else told(row[side]) for row in rows if heads]
+    above = [next(filter(None, map(told, head)), None) for head in heads]
     return side, above, beside
 
 
@@ -171,25 +166,26 @@ def _of_people(heads, columns, facts: Facts) -> bool:
 
 def text(content: str, facts: Facts, place: str) -> tuple[str, list]:
     """Walk text, or markup as text: no identifiers, free text, dates, paths, names and counts of a few.
-
-    Days in JSON are no finding: when a run or a card was made goes to the month, or is part of what was sealed.
-    """
-    spans = [(m.start(), m.end(), m.expand(to), rule) for rule, find, to in PATTERNS for m in find.finditer(content)]
-    tokens = list(TOKEN.finditer(content))
+    Days in JSON are no finding: when a run or a card was made goes to the month, or is part of what was sealed."""
+    content = normalize("NFC", content)
+    shown = {c: seen(c) for c in set(content)}
+    at, look = [i for i, c in enumerate(content) for _ in shown[c]] + [len(content)], "".join(map(shown.get, content))
+    spans = [(m.start(), m.end(), m.expand(to), rule) for rule, find, to in PATTERNS for m in find.finditer(look)]
+    tokens = list(WORDS["token"].finditer(look))
     words = tuple(token[0].casefold() for token in tokens)
     for first, last in ((i, j) for i in range(len(words)) for j in range(i, min(i + MOST, len(words)))):
         if rule := facts.known.get(words[first : last + 1]):
             begin, end = tokens[first].start(), tokens[last].end()
-            end += len(re.match(r'[^\n<"]*', content[end:])[0]) if rule == RULES["text"] else 0  # the rest of it
+            end += len(re.match(r'[^\n<"]*', look[end:])[0]) if rule == RULES["text"] else 0  # the rest of it
             spans.append((begin, end, "[removed]", rule))
-    made, at, found = [], 0, []
+    made, done, found = [], 0, []
     for begin, end, instead, rule in sorted(spans, key=lambda span: (span[0], -span[1])):
-        if begin >= at:
-            under = WORDS["heading"].findall(content, 0, begin)[-1:] if "<" in content else []
-            made, at = [*made, content[at:begin], instead], end
+        if at[begin] >= done:
+            under = WORDS["heading"].findall(look, 0, begin)[-1:] if "<" in look else []
+            made, done = [*made, content[done : at[begin]], instead], at[end]
             if rule != DATE or not place.endswith(".json"):
-                found.append((", ".join([place, *under]), content[begin:end], rule))
-    return "".join([*made, content[at:]]), found
+                found.append((", ".join([place, *under]), look[begin:end], rule))
+    return "".join([*made, content[done:]]), found
 
 
 def _judged(heads, rows, caption, facts: Facts, place: str) -> tuple[dict, list]:
@@ -227,7 +223,7 @@ def markup(content: str, facts: Facts, place: str) -> tuple[str, list]:
             hits, said = _judged(heads, words, caption, facts, here)
             for r, c in hits if ALL not in hits else ():
                 cells[r][c].string = "·"
-                cells[r][c].attrs.pop("class", None)  # its shade tells how high the number was
+                cells[r][c].attrs = {k: v for k, v in cells[r][c].attrs.items() if k in ("scope", "colspan", "rowspan")}
         else:
             hits, said = {}, text(tag.get("alt", ""), facts, here)[1]
             for heads, rows in _printed(tag.get_text()):

@@ -1,8 +1,7 @@
 """Releases: finished runs that may leave the building as one zip, or the list of all that keeps them in.
 
 What leaves of a run: report.html, effects.csv, card.json, provenance.json and release.json, which says of whom the
-report tells, so that the next release can be held against this one. Never draws, notebooks or data.
-"""
+report tells, so that the next release can be held against this one. Never draws, notebooks or data."""
 
 import contextlib
 import getpass
@@ -14,6 +13,7 @@ from functools import partial
 from itertools import permutations
 from pathlib import Path
 
+import jsonschema
 import pandas as pd
 
 from workbench import disclosure, provenance
@@ -38,8 +38,7 @@ def share(run_dirs, *, out, suppress=False, earlier=(), raw=None, say=print) -> 
 
     `earlier` are zips given out before, `raw` where the cities are if not where they were. ParameterError with every
     finding, a line each (run, file, place, value, rule), and then nothing is written; with `suppress` only what cannot
-    be taken out refuses, and `say` is told what was.
-    """
+    be taken out refuses, and `say` is told what was."""
     target, earlier, runs, faults = outside_cities(out, raw=raw or "data/raw"), _given_out(earlier), {}, []
     groups = dict(earlier)
     for folder in map(resolve, run_dirs):
@@ -51,6 +50,7 @@ def share(run_dirs, *, out, suppress=False, earlier=(), raw=None, say=print) -> 
             groups |= _groups(folder.name, run["release"])
         except BROKEN as error:  # what cannot be read does not leave
             why = str(error) if isinstance(error, ParameterError | SchemaError) else f"cannot be read: {error!r}"
+            why += "; to check a run its city's own files are needed: --raw DIR" * why.startswith("no city")
             faults += [f"{folder.name}: {line}" for line in why.splitlines()]
     if faults := list(dict.fromkeys(faults + differences(groups, earlier=earlier))):
         raise ParameterError("\n".join([*faults, f"findings: {len(faults)}; nothing was written (docs/sharing.md)"]))
@@ -69,9 +69,7 @@ def share(run_dirs, *, out, suppress=False, earlier=(), raw=None, say=print) -> 
 
 def differences(groups: dict, *, earlier=()) -> list[str]:
     """Groups of fewer than K people, and pairs, inside one another or of one name, as few apart; not two `earlier`.
-
-    `groups`: (run, group) -> what they are groups of, areas, respondents by wave.
-    """
+    `groups`: (run, group) -> what they are groups of, areas, respondents by wave."""
     found = [(one, f"{one[1]} in {wave}", n[wave]) for one, (_of, _areas, n) in groups.items() for wave in n]
     for (one, (of, areas, n)), (other, (its, others, more)) in permutations(groups.items(), 2):
         alike = areas < others or one < other and (areas == others or one[1] == other[1])
@@ -149,14 +147,18 @@ def _groups(name: str, release: dict) -> dict:
 
 def _given_out(places) -> dict:
     """The groups of the releases in these zips."""
-    found = {}
+    found, said = {}, disclosure.SAID["release"]
     for place in places:
         try:
             with zipfile.ZipFile(resolve(place)) as archive:
-                for name in (name for name in archive.namelist() if name.endswith("/release.json")):
-                    found |= _groups(f"{Path(place).name}/{name.split('/')[0]}", json.loads(archive.read(name)))
-        except (*BROKEN, zipfile.BadZipFile) as error:
-            raise ParameterError(f"{relative(place)} is no zip of workbench share: {error}") from None
+                names = {name.split("/")[0] + "/release.json" for name in archive.namelist()} or {""}
+                if names - set(archive.namelist()):
+                    raise ValueError("no release in it, or not of each run")
+                for name in names:
+                    jsonschema.validate(release := json.loads(archive.read(name), parse_constant=int), said)
+                    found |= _groups(f"{Path(place).name}/{name.split('/')[0]}", release)
+        except (*BROKEN, zipfile.BadZipFile, jsonschema.ValidationError) as error:
+            raise ParameterError(f"{relative(place)} is no zip of workbench share: {error}".split("\n")[0]) from None
     return found
 
 
