@@ -691,23 +691,18 @@ def _told_of(run):
     return told
 
 
-def main(count: int, *, keep: Path, wanted: int) -> tuple[Counter, dict[str, list], list[Path]]:
+def main(count: int, *, keep: Path, wanted: bool) -> tuple[Counter, dict[str, list], list[Path]]:
     """Run the cases; return the counts, the faults by place, and folders of accepted cities, each unlike the others."""
     counts, faults, kept, slow = Counter(), {}, {}, []
 
     def tell(kind, check, root, case):
         begin = time.monotonic()
         try:
-            state, words = check(root, case)
-            if (
-                state == "accepted"
-                and kind == "city"
-                and not case.special
-                and words not in kept
-                and len(kept) < 4 * wanted
-            ):
-                kept[words] = shutil.copytree(root / "data" / "raw" / "spoilt", keep / f"k{len(kept)}")
-                (keep / f"k{len(kept) - 1}.txt").write_text("\n".join([case.base, *case.told]), encoding="utf-8")
+            state, _ = check(root, case)
+            said = "\n".join([case.base, *case.told])
+            if wanted and state == "accepted" and kind == "city" and not case.special and said not in kept:
+                kept[said] = shutil.copytree(root / "data" / "raw" / "spoilt", keep / "raw" / f"k{len(kept):03d}")
+                (keep / f"{kept[said].name}.txt").write_text(said, encoding="utf-8")
         except (Exception, Hang) as error:  # noqa: BLE001 whatever it is, it is a fault to be told
             state, frames = "fault", traceback.extract_tb(error.__traceback__)
             ours = [frame for frame in frames if "/workbench/" in frame.filename] or frames
@@ -735,11 +730,11 @@ def main(count: int, *, keep: Path, wanted: int) -> tuple[Counter, dict[str, lis
 def to_the_end(cities: list[Path], *, most: int, jobs: int) -> None:
     """Evaluate accepted cities with few draws and say how each ended."""
     raw = cities[0].parent
-    out, rows = raw / "runs", [["id", "notebook", "city", "raw", "draws", "tune", "chains"]]
+    out, rows = raw.parent / "runs", [["id", "notebook", "city", "raw", "draws", "tune", "chains"]]
     chosen = cities[:: max(1, len(cities) // most)][:most]
     rows += [[city.name, EVALUATE, city.name, str(raw), "100", "100", "2"] for city in chosen]
-    (raw / "plan.csv").write_bytes(_written(rows))
-    runs, refused = plans.read_plan(raw / "plan.csv", out=out)
+    (raw.parent / "plan.csv").write_bytes(_written(rows))
+    runs, refused = plans.read_plan(raw.parent / "plan.csv", out=out)
     assert not refused
     os.environ["WORKBENCH_CORES"] = "1"
     tell = lambda row: print(
@@ -766,7 +761,7 @@ if __name__ == "__main__":
     told = asked.parse_args()
     with nullcontext(told.keep) if told.keep else tempfile.TemporaryDirectory(prefix="fuzzed-") as keep:
         Path(keep).mkdir(parents=True, exist_ok=True)
-        counts, faults, cities = main(told.cases, keep=Path(keep), wanted=told.to_the_end)
+        counts, faults, cities = main(told.cases, keep=Path(keep), wanted=told.to_the_end > 0)
         for at, each in sorted(faults.items(), key=lambda pair: -len(pair[1])):
             print(
                 f"{len(each)} x {at}",
