@@ -226,8 +226,9 @@ def test_the_command_writes_the_file_and_says_what_to_know(town, root):
     town()
     answer = register("-p", "prior=flat", "-p", "window_months=0-12", "--decision", "whether to extend it")
     assert answer.exit_code == 0, answer.output
-    assert answer.stdout.startswith("Registered: registrations/town-meet.json\n") and "2022, 2023" in answer.stdout
-    content = json.loads((root / "registrations" / "town-meet.json").read_text(encoding="utf-8"))
+    file = root / "registrations" / "town-meet.json"
+    assert answer.stdout.startswith(f"Registered: {file}\n") and "2022, 2023" in answer.stdout
+    content = json.loads(file.read_text(encoding="utf-8"))
     assert (content["prior"], content["window_months"]) == ("flat", "0-12")
     assert content["decision"] == "whether to extend it" and provenance.sealed(content)
     again = register()
