@@ -39,6 +39,7 @@ from workbench.runs import FINISHED
 from workbench.simulate import simulate_city
 
 REPOSITORY, SECONDS, EVALUATE = Path(__file__).resolve().parent.parent, 20, "03-evaluate-projects"
+NOTEBOOK = f"notebooks/{EVALUATE}.ipynb"
 SETTINGS = {
     "derandomize": True, "database": None, "deadline": None, "suppress_health_check": list(HealthCheck),
 }  # fmt: skip
@@ -633,7 +634,7 @@ def check_city(root: Path, case: Case) -> tuple[str, str]:
             words = checked.stdout
             try:
                 values = {"city": city, "raw": str(raw)}
-                _, place, panel = plans.read_inputs(plans.validate_parameters(f"notebooks/{EVALUATE}.ipynb", values))
+                _, place, panel = plans.read_inputs(plans.validate_parameters(NOTEBOOK, values))
                 with tempfile.TemporaryDirectory() as processed:
                     write_processed(place, Path(processed), panel=panel)
             except ParameterError as error:
@@ -727,12 +728,24 @@ def main(count: int, *, keep: Path, wanted: bool) -> tuple[Counter, dict[str, li
     return counts, faults, list(kept.values())
 
 
-def to_the_end(cities: list[Path], *, most: int, jobs: int) -> None:
+def _unlike(cities: list[Path]) -> list[Path]:
+    """The first of those cities whose evaluations read the same: answers, design, names, notices."""
+    found = {}
+    for city in cities:
+        values = plans.validate_parameters(NOTEBOOK, {"city": city.name, "raw": str(city.parent)})
+        told = plans.read_inputs(values)[2].to_dict()
+        told["attrs"] = {key: value for key, value in told["attrs"].items() if key not in ("city", "data_hash")}
+        found.setdefault(repr(told), city)
+    return list(found.values())
+
+
+def to_the_end(cities: list[Path], *, most: int, jobs: int, draws: int) -> None:
     """Evaluate accepted cities with few draws and say how each ended."""
-    raw = cities[0].parent
+    raw, cities = cities[0].parent, _unlike(cities)
+    print(f"{len(cities)} accepted cities that an evaluation can tell apart", flush=True)
     out, rows = raw.parent / "runs", [["id", "notebook", "city", "raw", "draws", "tune", "chains"]]
-    chosen = cities[:: max(1, len(cities) // most)][:most]
-    rows += [[city.name, EVALUATE, city.name, str(raw), "100", "100", "2"] for city in chosen]
+    chosen = [cities[k * len(cities) // most] for k in range(most)] if len(cities) > most else cities
+    rows += [[city.name, EVALUATE, city.name, str(raw), str(draws), str(draws), "2"] for city in chosen]
     (raw.parent / "plan.csv").write_bytes(_written(rows))
     runs, refused = plans.read_plan(raw.parent / "plan.csv", out=out)
     assert not refused
@@ -757,6 +770,7 @@ if __name__ == "__main__":
     asked.add_argument("cases", type=int)
     asked.add_argument("--to-the-end", type=int, default=0, metavar="M")
     asked.add_argument("--jobs", type=int, default=1)
+    asked.add_argument("--draws", type=int, default=100, help="as many again to warm up; 2 chains")
     asked.add_argument("--keep", type=Path, help="folder for the accepted cities")
     told = asked.parse_args()
     with nullcontext(told.keep) if told.keep else tempfile.TemporaryDirectory(prefix="fuzzed-") as keep:
@@ -770,5 +784,5 @@ if __name__ == "__main__":
             )
         print(*(f"{kind}, {state}: {n}" for (kind, state), n in sorted(counts.items())), sep="\n")
         if told.to_the_end:
-            to_the_end(cities, most=told.to_the_end, jobs=told.jobs)
+            to_the_end(cities, most=told.to_the_end, jobs=told.jobs, draws=told.draws)
     sys.exit(1 if faults else 0)
