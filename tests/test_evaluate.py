@@ -116,7 +116,7 @@ def test_it_leaves_the_six_files_of_an_evaluation_and_no_other(done, project):
 
 def test_status_says_how_it_ended_with_hashes_of_what_went_in_and_came_out(done, project):
     status = of_json(done, "status.json")
-    assert set(status) == {"state", "reason", "parameters", "hashes", "files", "started", "finished"}
+    assert set(status) == {"state", "reason", "notebook", "parameters", "hashes", "files", "started", "finished"}
     assert (status["state"], status["reason"]) == ("done", "")
     assert status["parameters"]["draws"] == 600 and status["parameters"]["seed"] == 5
     assert (status["parameters"]["raw"], status["parameters"]["out"]) == ("data/raw", "reports/town")
