@@ -1,6 +1,7 @@
 """The index of a folder of runs says what their own files say, and nothing in them can harm it."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -11,7 +12,8 @@ import pandas as pd
 import pytest
 import written_by_hand as hand
 
-from workbench import index, provenance
+from workbench import figures, index, provenance
+from workbench.errors import ParameterError
 
 FAILED_CHECK = pd.DataFrame([("wave break", "fail", "the wording changed")], columns=["name", "status", "message"])
 
@@ -186,6 +188,91 @@ def test_one_spoilt_run_does_not_hide_the_others(tmp_path, broken):
     a_run(tmp_path, "good", -6, 1)
     (a_run(tmp_path, "spoilt") / "status.json").write_text(broken, encoding="utf-8")
     assert [(row[0], row[6]) for row in page(tmp_path).rows[1:]] == [("good", "done"), ("spoilt", "unfinished")]
+
+
+NOT_OBJECTS = ["[]", "null", "7", '"done"', "[" * 100_000, "NaN", '{"a":' * 100_000, "1" * 5000]
+DATES = ["yesterday", 7, None, [], {}, "0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59"]
+SPOILT_STATUS = [(key, value) for key in ("parameters", "files") for value in (None, [], 7, "x", [None, {}])]
+SPOILT_STATUS += [("finished", value) for value in DATES] + [
+    ("parameters", {"city": value}) for value in (5, [], "\ud800")
+]
+SPOILT_STATUS += [(key, value) for key in ("reason", "notebook") for value in (7, None, [], {}, "\ud800")]
+NO_SIZE = ["6", None, [], {}, float("nan"), float("inf"), -1e308, 10**400, True]
+SPOILT_EFFECT = [
+    ("att_pp", {"mean": -6, "lower90": -8, "upper90": -4} | {key: size})
+    for key in ("mean", "lower90", "upper90")
+    for size in NO_SIZE
+]
+SPOILT_EFFECT += [("att_pp", value) for value in ([1], "x", 7, {"mean": 1, "lower90": 2, "upper90": -2})]
+SPOILT_EFFECT += [("minimum_pp", value) for value in ("2", [1], float("nan"), float("inf"))]
+
+
+def changed(folder, file, **change):
+    """Write a run's file with these keys changed; a text replaces the whole file."""
+    content = json.loads((folder / file).read_text(encoding="utf-8"))
+    (folder / file).write_text(json.dumps(content | change), encoding="utf-8")
+
+
+def test_spoilt_runs_are_rows_of_their_own_and_leave_the_others_as_they_are(tmp_path):
+    """All in one folder, since an index costs a picture a row; expected: verdict, picture, state of each."""
+    a_run(tmp_path, "good", -6, 1)
+    alone, expected = page(tmp_path), {}
+
+    def spoilt(*cells):
+        name = f"s{len(expected):03d}"
+        expected[name] = cells
+        return a_run(tmp_path, name, -3, 1.6)
+
+    for text in NOT_OBJECTS:
+        (spoilt("unfinished", "", "unfinished") / "status.json").write_text(text, encoding="utf-8")
+        (spoilt("", "", "done") / "result.json").write_text(text, encoding="utf-8")
+    for key, value in SPOILT_STATUS:
+        changed(spoilt("probable fall", None, "done"), "status.json", **{key: value})
+    for key, value in SPOILT_EFFECT:
+        changed(spoilt("probable fall", "", "done"), "result.json", **{key: value})
+    for key in ("grade", "city", "verdict", "simulated"):
+        for value in ("high", 7.5, [], [1], {}, None, "\ud800", float("nan")):
+            changed(spoilt(None, None, "done"), "result.json", **{key: value})
+    made = page(tmp_path)
+    rows = {row[0]: (row[2], row[3], row[6].split()[0]) for row in made.rows[1:]}
+    assert next(row for row in made.rows if row[0] == "good") == alone.rows[1]
+    assert rows.keys() == {"good", *expected}
+    wrong = [name for name, cells in expected.items() for told, cell in zip(rows[name], cells, strict=True)
+             if cell is not None and told != cell]  # fmt: skip
+    assert wrong == []
+    assert sum(tag == "img" for tag, _attrs in made.tags) == sum(bool(row[1]) for row in rows.values())
+
+
+@pytest.mark.parametrize("mean", [[1], "x", {"pp": [1]}, {"pp": {"mean": 1}}])
+def test_a_spoilt_pool_has_no_picture(tmp_path, mean):
+    provenance.write_json(a_run(tmp_path, "pool") / "pooled.json", {"verdict": "pooled", "mean": mean})
+    assert page(tmp_path).rows[1][2:4] == ["pooled", ""]
+
+
+def test_names_that_are_no_text_are_still_rows(tmp_path):
+    os.makedirs(os.fsencode(tmp_path) + b"/r\xff")
+    links = [attrs for tag, attrs in page(tmp_path).tags if tag == "a"]
+    assert names(tmp_path) == ["r?"] and links
+
+
+def test_reused_axes_leave_nothing_of_the_row_before(tmp_path):
+    a_run(tmp_path, "a", -6, 1)
+    a_run(tmp_path, "c", 6, 1)
+    a_run(tmp_path, "b", -3, 1)
+    effects = {name: json.loads((tmp_path / name / "result.json").read_text(encoding="utf-8")) for name in "abc"}
+    limit = 1.05 * max(abs(made["att_pp"][end]) for made in effects.values() for end in ("lower90", "upper90"))
+    alone = {
+        figures.image_tag(figures.plot_strip, made["att_pp"], size=(3.6, 0.32), minimum_pp=made["minimum_pp"],
+                          simulated=True, limit=limit, lang="en") for made in effects.values()
+    }  # fmt: skip
+    text = index.write_index(tmp_path)[0].read_text(encoding="utf-8")
+    assert len(alone) == 3 and all(picture in text for picture in alone)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(ParameterError, match="no folder file"):
+        index.write_index(tmp_path / "file")
 
 
 def test_what_a_run_says_stays_text_and_short(tmp_path):

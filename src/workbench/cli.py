@@ -159,8 +159,6 @@ def index(
     """Write a page over all runs of a folder, sorted by verdict, and one for each other order."""
     from workbench.index import write_index
 
-    if not resolve(folder).is_dir():
-        raise ParameterError(f"no folder {relative(folder)}")
     print(f"Index: {_seen(write_index(resolve(folder), lang=lang)[0])}")
 
 

@@ -42,7 +42,7 @@ def show(fig: plt.Figure, alt: str, *, simulated: bool = False, lang: str = "en"
 
 
 def image_tag(plot: Callable, *data, size=None, ax=None, width=None, simulated=False, lang: str, **options) -> Markup:
-    """What `plot` draws of the data, `size` in inches or on `ax`, as an `<img>` holding its own data; `width` in pixels."""
+    """What `plot` draws of the data, `size` inches or on `ax`, as an `<img>` with its own data; `width` in pixels."""
     ax = ax or plt.subplots(figsize=size)[1]
     alt = plot(*data, ax=ax, lang=lang, **options)
     alt, encoded = _encoded(ax.figure, alt, dpi=2 * DPI, simulated=simulated, lang=lang)
