@@ -133,3 +133,9 @@ def test_with_keep_going_a_faulty_row_is_refused_alone(write_plan):
 def test_the_plan_that_comes_with_the_project_is_in_order():
     runs, refused = plans.read_plan("plans/demo.csv", out="reports/demo-plan")
     assert len(runs) == 4 and not refused
+
+
+def test_a_plan_without_end_is_refused_at_once(write_plan, monkeypatch):
+    monkeypatch.setattr(plans, "MOST", 2)
+    told = refusal(write_plan("id,notebook\na,02-try\nb,02-try\nc,02-try\n"))
+    assert told[1:] == ["plan.csv, line 4, column 'id': 'c'; allowed: at most 2 rows"]

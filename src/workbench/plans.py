@@ -14,6 +14,7 @@ from workbench.paths import NAME, outside_cities, project_root, relative, resolv
 from workbench.schema import Faults, Sheet, lines_of
 from workbench.sheets import read_sheet
 
+MOST = 2000  # runs of a plan
 OWN = ("id", "notebook")  # columns that are not parameters
 READ = ("city", "raw", "prior", "prior_from", "run", "cards", "focus", *CHOICES)  # parameters that choose what is read
 
@@ -82,6 +83,7 @@ def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict]:
     used, ids = sheet.refuse_unknown(frame["notebook"].fillna(""), sorted(notebooks)), frame["id"].fillna("")
     sheet.refuse(ids[~ids.str.fullmatch(NAME.pattern)], "lower-case letters, digits, '-' and '_', at most 100")
     sheet.refuse(ids[ids.duplicated()], "each id once")
+    sheet.refuse(ids.iloc[MOST:], f"at most {MOST:,} rows")
     for name in [name for name in only if name not in set(ids)]:
         sheet.faults.say(f"{sheet.file}: no run {name!r}{nearest(name, ids)}; allowed: an id of the plan")
     known = [name for each in used.unique() for name in notebook_parameters(notebooks[each]).model_fields]
@@ -92,7 +94,7 @@ def _rows(sheet: Sheet, *, only: Collection[str]) -> dict[int, dict]:
         sheet.faults.say(f"{heading} 'out': a run's folder is its id in the folder of the plan's runs")
     sound = frame[ids.str.fullmatch(NAME.pattern) & frame.index.isin(used.index) & (ids.isin(only) | (len(only) == 0))]
     sound = sound[[*OWN, *there.intersection(known)]].assign(notebook=sound["notebook"].map(notebooks))
-    return {line: row.dropna().to_dict() for line, row in sound.iterrows()}
+    return {line: row.dropna().to_dict() for line, row in sound.iloc[:MOST].iterrows()}
 
 
 def _data_hash(run: Mapping, seen: dict[str, str | None]) -> str | None:
