@@ -78,7 +78,7 @@ def _delta(given, *, prior, mean, theta):
         assert mean is None, "without a prior of effects there is none of their mean"
         return pm.Normal("delta", 0, PRIORS["flat"], dims="effect")
     scale = pm.Data("prior_scale", PRIORS["sceptical" if prior == "window" else prior])
-    sd_event = pm.Deterministic("sd_event", scale / 2 * _half_normal("sd_event_raw"))
+    sd_event = half_normal("sd_event", scale / 2)
     event = pm.Normal("event_raw", 0, 1, dims="effect")
     if prior == "window":
         theta = pm.Normal("theta", 0, PRIORS["flat"], dims="project") if theta is None else theta
@@ -87,46 +87,56 @@ def _delta(given, *, prior, mean, theta):
     else:
         at, spread = (pm.Data(*x) for x in zip(("mean_at", "mean_scale"), mean or (0.0, PRIORS[prior]), strict=True))
         mu = pm.Deterministic("mu", at + spread * pm.Normal("mu_raw", 0, 1))
-        tau = pm.Deterministic("tau", scale * _half_normal("tau_raw"))
+        tau = half_normal("tau", scale)
         pooled = mu + tau * pm.Normal("project_raw", 0, 1, dims="project")[given["effect_project"]] + sd_event * event
     # Before full start and after a stop an effect may be anything between none and all: its own, not pooled.
     return pm.Deterministic("delta", pt.where(given["effect_pooled"], pooled, scale * event), dims="effect")
 
 
-def _half_normal(name):
-    """HalfNormal(1) as a function of a standard normal `name`: unlike a log scale it has no sharp edge or long tail."""
-    return np.sqrt(2) * pt.erfinv(pt.erfc(-pm.Normal(name, 0, 1) / np.sqrt(2)) / 2)
+def half_normal(name, scale):
+    """HalfNormal(scale) as a function of a standard normal: unlike a log scale it has no sharp edge or long tail."""
+    raw = pm.Normal(f"{name}_raw", 0, 1)
+    return pm.Deterministic(name, scale * np.sqrt(2) * pt.erfinv(pt.erfc(-raw / np.sqrt(2)) / 2))
 
 
 def _latent(given, effect, *, rho, whiten):
-    """Area-wave index (area, wave) whose coordinates NUTS sees are close to independent standard normals.
-
-    Given the scales, area + shock of one area are `C v` with `v` standard normal. With few answers `v` is what to
-    sample (non-centred); with many, the latent index itself (centred). The working response and its information per
-    area-wave give the Gaussian that lies between: v = K^-T (K^-1 C' W (y - mean) + z), K K' = I + C' W C. The term
-    added to the log-density makes the change of variables exact, however good that approximation is."""
-    sd_area = pm.Deterministic("sd_area", 0.7 * _half_normal("sd_area_raw"))
-    sd_shock = pm.Deterministic("sd_shock", 0.17 * _half_normal("sd_shock_raw"))
+    """Area-wave index (area, wave): level of the cohort, area, wave, shock and `effect`, on the logit."""
+    sd_area, sd_shock = half_normal("sd_area", 0.7), half_normal("sd_shock", 0.17)
     rho = pm.Beta("rho", 2, 2) if rho is None else pm.Data("rho_fixed", float(rho))
     level = pm.Normal("level", 0, 1.5, dims="cohort")
     wave = pm.ZeroSumNormal("wave_effect", 1.0, dims="wave") if len(pm.modelcontext(None).coords["wave"]) > 1 else 0.0
     mean = level[given["area_cohort"]][:, None] + wave + effect
-    z = pm.Normal("z", 0, 1, dims=("area", "wave"))
-    # 0 ** 0 has no gradient: an exact zero correlation is nudged.
-    power = pt.exp(given["lag"] * pt.log(pt.maximum(rho, 1e-6)))
-    covariance = sd_area**2 + sd_shock**2 * power + 1e-9 * pt.eye(given["lag"].shape[0])
-    scale = pt.linalg.cholesky(covariance)
-    if not whiten:
-        return pm.Deterministic("latent", mean + z @ scale.T, dims=("area", "wave"))
-    weighted = given["information"][:, :, None] * scale[None]
-    inner = pt.eye(given["lag"].shape[0])[None] + pt.matmul(scale.T[None], weighted)
+    covariance = sd_area**2 + sd_shock**2 * autocorrelation(rho, given["lag"]) + 1e-9 * pt.eye(given["lag"].shape[0])
+    seen = (given["working"], given["information"]) if whiten else None
+    latent = gaussian_rows(mean, covariance, seen=seen, dims=("area", "wave"))
+    return pm.Deterministic("latent", latent, dims=("area", "wave"))
+
+
+def autocorrelation(rho, lag):
+    """rho ** lag, an AR(1)'s correlations. 0 ** 0 has no gradient: an exact zero correlation is nudged."""
+    return pt.exp(lag * pt.log(pt.maximum(rho, 1e-6)))
+
+
+def gaussian_rows(mean, covariance, *, seen, dims):
+    """Rows of `dims`, each N(mean, covariance), whose coordinates `z` NUTS sees are close to independent standard normals.
+
+    Given the scales, a row less its mean is `C v` with `v` standard normal. With few answers `v` is what to
+    sample (non-centred); with many, the row itself (centred). What was `seen`, a working response and its information
+    per entry, gives the Gaussian that lies between: v = K^-T (K^-1 C' W (y - mean) + z), K K' = I + C' W C. The term
+    added to the log-density makes the change of variables exact, however good that approximation is. Without `seen`
+    it is non-centred: the prior can be drawn."""
+    z, scale = pm.Normal("z", 0, 1, dims=dims), pt.linalg.cholesky(covariance)
+    if seen is None:
+        return mean + z @ scale.T
+    working, information = seen
+    inner = pt.eye(scale.shape[0])[None] + pt.matmul(scale.T[None], information[:, :, None] * scale[None])
     root = pt.linalg.cholesky(inner)
-    pull = pt.matmul((given["information"] * (given["working"] - mean))[:, None, :], scale[None])[:, 0]
+    pull = pt.matmul((information * (working - mean))[:, None, :], scale[None])[:, 0]
     half = pt.linalg.solve_triangular(root, pull[..., None], lower=True, b_ndim=2)[..., 0]
     v = pt.linalg.solve_triangular(pt.swapaxes(root, 1, 2), (half + z)[..., None], lower=False, b_ndim=2)[..., 0]
     log_det = pt.sum(pt.log(pt.diagonal(root, axis1=1, axis2=2)))
     pm.Potential("change_of_variables", 0.5 * pt.sum(z**2) - 0.5 * pt.sum(v**2) - log_det)
-    return pm.Deterministic("latent", mean + v @ scale.T, dims=("area", "wave"))
+    return mean + v @ scale.T
 
 
 def model_data(panel, *, keep_empty=False) -> dict:
