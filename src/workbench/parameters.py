@@ -16,6 +16,7 @@ from workbench.paths import NAME, relative, resolve
 from workbench.schema import FOCUS
 
 _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
+_OUTCOMES = r"^(|(perceived|cohesion|recorded)(;(perceived|cohesion|recorded))*)$"
 _TEXT = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=5000)] | None
 _LINE, _LIST = (_TEXT, "text on one line"), (_TEXT, "a list separated by ';'")
 _ABOVE_0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -40,6 +41,11 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
     "prior_from": (_TEXT, "a folder of evidence cards"),
     "discount": (Annotated[_ABOVE_0, Field(le=1)], "a number above 0, at most 1"),
     "prior": (Literal["sceptical", "wide", "flat"], "one of sceptical, wide, flat"),
+    "outcomes": (Annotated[str, Field(pattern=_OUTCOMES)], "perceived, cohesion, recorded, separated by ';'"),
+    "mechanism": (bool, "true or false"),
+    "reporting": (bool, "true or false"),
+    "neighbours": (bool, "true or false"),
+    "spatial": (bool, "true or false"),
     "checks": (Literal["core", "full"], "one of core, full"),
     "draws": (Annotated[int, Field(ge=1, le=100_000)], "a whole number from 1 to 100000"),
     "tune": (Annotated[int, Field(ge=0, le=100_000)], "a whole number from 0 to 100000"),
