@@ -82,15 +82,32 @@ def test_asking_for_help_loads_no_heavy_package():
     assert not set(answer.stdout.split()) & HEAVY
 
 
-def test_a_model_imports_nothing_of_ours():
+def test_a_model_imports_nothing_of_ours_but_other_models():
     for path in (PACKAGE / "models").glob("*.py"):
-        assert own_rooms(ast.parse(path.read_text(encoding="utf-8"))) == set(), path.name
+        assert own_rooms(ast.parse(path.read_text(encoding="utf-8"))) <= {"models"}, path.name
+
+
+def lines_of_code(path):
+    """Return how many lines of a file hold code: no docstring, no comment, none empty."""
+    lines, defined = path.read_text(encoding="utf-8").splitlines(), (ast.Module, ast.ClassDef, ast.FunctionDef)
+    told = [node.body[0] for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, defined) and node.body]
+    told = [one for one in told if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)]
+    docstrings = {number for one in told for number in range(one.lineno, one.end_lineno + 1)}
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
+    return sum(bool(line) and line[0] != "#" and number not in docstrings for number, line in numbered)
+
+
+def test_a_line_of_code_is_one_that_does_something(tmp_path):
+    file = tmp_path / "one.py"
+    file.write_text('"""Two\nlines."""\n\n# why\ndef f(x):\n    """What."""\n\n    return x\n', encoding="utf-8")
+    assert lines_of_code(file) == 2
 
 
 def test_nothing_grows_past_its_bound():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert {path.name: n for path, n in lines.items() if n > 350} == {}
-    assert sum(lines.values()) <= 7000
+    assert sum(map(lines_of_code, FILES)) <= 6000
+    assert sum(lines.values()) <= 8200
     assert len(PAGE.splitlines()) <= 110
 
 

@@ -20,7 +20,7 @@ class Item:
     unsafe_from: str  # the first category that counts as unsafe (cohesion: as not cohesive)
     source: str
     family: str  # only items of one family may be pooled between cities
-    construct: str  # "insecurity" or "cohesion"
+    construct: str  # "insecurity", "cohesion" or "reporting" (of what happened, to the police)
     question: dict[str, str]  # short question by language
     labels: dict[str, tuple[str, ...]]  # the categories by language, same order
     codes: dict[str, str] = field(default_factory=dict)  # the survey's own codes, where known

@@ -16,6 +16,8 @@ from workbench.figures import BLUE, INK, ORANGE, PALE_BLUE, PALE_GREY, RULE
 from workbench.items import ITEMS
 from workbench.language import month, said, short, translator
 
+DIMENSIONS = {"insecurity": "sense-of-safety", "cohesion": "social-cohesion", "reporting": "urban-security"}  # of items
+
 
 def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
     """A bar per project and area: announced grey, starting pale, running in full blue, hatched where two run at a time.
@@ -92,7 +94,7 @@ def indicators(place, *, lang) -> pd.DataFrame:
         table.loc[key, :] = [*known, told, month(one["date"], lang)]
         table.loc[key, "unit"] = one["unit"] or table.loc[key, "unit"]
     for item in place.items:
-        dimension = {"insecurity": "sense-of-safety", "cohesion": "social-cohesion"}[ITEMS[item].construct]
+        dimension = DIMENSIONS[ITEMS[item].construct]
         asked = [ITEMS[item].question[lang], "", _("own survey"), _("asked"), month(place.waves["end"].max(), lang)]
         table.loc[(dimension, item), :] = [dimensions[dimension], *asked]
     return table.reindex(dimensions.index, level="dimension").reset_index()

@@ -24,6 +24,7 @@ class Column:
     between: tuple = (-np.inf, np.inf)  # for numbers: lowest, highest, and which of the two belong if not both
     whole: bool = False
     among: tuple[str, ...] = ()  # for text
+    pattern: str = ""  # for text, the whole of it
     longest: int = 100  # characters
     lines: bool = False  # more than one
     heading: bool = False  # the file must have this column
@@ -45,6 +46,8 @@ MISTAKES = CONTRACT.pop("mistakes")
 KINDS = CONTRACT.pop("kinds") | {"item": {"among": tuple(ITEMS)}}
 TABLES = {table: _columns(said) for table, said in CONTRACT.items()}
 TABLES["respondents"] |= dict.fromkeys(ITEMS, Column(**KINDS["text"]))
+INCIDENTS = tomllib.loads(Path(__file__).with_name("incidents.toml").read_text(encoding="utf-8"))["kinds"]
+DISCRETION = ("low", "some", "high")
 STRATA = ("sex", "age_band", "education")
 FOCUS = TABLES["projects"]["focus"].among
 CONDITIONS = TABLES["collective_impact"]["condition"].among
@@ -169,7 +172,10 @@ def _convert_column(sheet: Sheet, text: pd.Series, column: Column) -> pd.Series:
         hidden = [one for one in text.dropna().unique() if not readable(one, column.longest, lines=column.lines)]
         bad, lines = text.isin(hidden), "text" if column.lines else "one line"
         sheet.refuse(text[bad], f"{lines} of at most {column.longest} {SEEN}")
-        return text.mask(bad)
+        text = text.mask(bad)
+        wrong = text.notna() & ~text.str.fullmatch(column.pattern or "(?s:.*)", na=False).astype(bool)
+        sheet.refuse(text[wrong], column.allowed)
+        return text.mask(wrong)
     values = _read(text, column.kind, decimal=sheet.decimal)
     wrong = text[text.notna() & values.isna()]
     pattern, why = MISTAKES.get(column.kind.replace("number", f"number{sheet.decimal}"), ("", ""))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from workbench.errors import SchemaError, nearest
 from workbench.items import ITEMS, LANGUAGES
-from workbench.schema import CONTRACT, SEEN, STRATA, TABLES, Faults, Sheet, lines_of, readable, shown
+from workbench.schema import CONTRACT, INCIDENTS, SEEN, STRATA, TABLES, Faults, Sheet, lines_of, readable, shown
 
 FILES = {table: said["file"] for table, said in CONTRACT.items()}
 RECODABLE = {"area", "wave", *STRATA, "kind", "item", "category", "focus", "condition", "dimension"}
@@ -29,6 +29,7 @@ def _allowed_in(table: str) -> dict:
 ALLOWED = {"name": str, "language": str, "simulated": bool, "notes": list, "made_by": str}
 ALLOWED |= {table: _allowed_in(table) for table in TABLES}
 ALLOWED["shares"]["assumed_n"] = (int, float, dict)
+ALLOWED["incidents"]["discretion"] = dict.fromkeys(INCIDENTS, str)
 ALLOWED["respondents"]["routed"] = {name: ROUTED for name, item in ITEMS.items() if item.routed_out}
 
 
