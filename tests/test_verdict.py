@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from written_by_hand import checks, panel, result, summary_of
+from written_by_hand import checks, panel, result, summary, summary_of
 
 from workbench import page, verdict
 from workbench.language import said, translator
@@ -308,3 +308,58 @@ def test_every_verdict_can_be_reached_from_draws(mean, sd, expected):
     assert result(mean, sd)["verdict"] == expected
     assert result(mean, sd, checks=checks().assign(status="fail"))["verdict"] == "blocked"
     assert REACHED == set(verdict.VERDICTS)
+
+
+# --- beside the felt insecurity: cohesion and recorded incidents -----------------------------------------------------------
+
+SOUND = {"rhat_max": 1.0, "ess_bulk_min": 900, "ess_tail_min": 900, "divergences": 0}
+
+
+def outcomes(felt, lived=None, recorded=None, *, diagnostics=SOUND, lang="en"):
+    """What is said of three outcomes whose effects are the given means over 0.2 of themselves (cannot tell: 0)."""
+    about = {"diagnostics": diagnostics, "seconds": 10.0}
+    row = lambda mean, minimum: summary(mean, abs(mean) / 5 or 2 * minimum, minimum=minimum)
+    given = result(felt, abs(felt) / 5 or 3.0)
+    cohesion = None if lived is None else about | {"att_sd": row(lived, 0.1)}
+    counted = None if recorded is None else about | {"change_pct": row(recorded, 5.0)}
+    return verdict.with_outcomes(given, cohesion=cohesion, recorded=counted, lang=lang)
+
+
+@pytest.mark.parametrize(
+    ("felt", "lived", "recorded", "words"),
+    [
+        (5.0, None, -20.0, "They disagree: fewer incidents are recorded while more residents feel unsafe."),
+        (-5.0, None, 20.0, "They disagree: more incidents are recorded while fewer residents feel unsafe."),
+        (5.0, 0.4, None, "They disagree: residents are closer to each other and yet"),
+        (-5.0, -0.4, None, "They disagree: fewer residents feel unsafe although"),
+        (-5.0, 0.4, -20.0, "Where something can be told, it points the same way."),
+        (-5.0, 0.4, 0.0, "Where something can be told, it points the same way."),
+        (0.0, 0.4, 20.0, "Cohesion and recorded incidents do not point the same way"),
+        (-5.0, 0.0, None, "Only one of them can be told"),
+        (0.0, 0.0, 0.0, "None of them can be told"),
+    ],
+)
+def test_the_report_says_when_felt_lived_and_recorded_disagree(felt, lived, recorded, words):
+    told = outcomes(felt, lived, recorded)["outcomes"]["together"]
+    assert told.startswith(words)
+    assert ("disagree:" in told) == words.startswith("They disagree")
+
+
+def test_each_outcome_has_its_word_and_its_number_and_a_fit_that_has_not_settled_has_none():
+    found = outcomes(-5.0, 0.4, -20.0)
+    assert [row["head"] for row in found["outcomes"]["told"].values()] == [
+        "Felt insecurity: clearly down", "Cohesion: clearly up", "Recorded incidents: clearly down"
+    ]  # fmt: skip
+    assert found["outcomes"]["told"]["cohesion"]["text"].startswith("+0.40 standard deviations of residents (+0.27 to")
+    assert (found["cohesion"]["verdict"], found["recorded"]["verdict"]) == ("clear rise", "clear fall")
+    assert found["seconds"]["total"] == result(-5.0, 1.0)["seconds"]["total"] + 20.0
+    stuck = outcomes(-5.0, 0.4, -20.0, diagnostics=SOUND | {"rhat_max": 1.2})
+    assert stuck["cohesion"]["verdict"] == stuck["recorded"]["verdict"] == "blocked"
+    assert "0.4" not in stuck["outcomes"]["told"]["cohesion"]["text"]
+    assert stuck["outcomes"]["together"].startswith("Only one of them can be told")
+
+
+def test_an_outcome_that_the_city_does_not_supply_is_not_spoken_of():
+    found = outcomes(-5.0)
+    assert list(found["outcomes"]["told"]) == ["perceived"]
+    assert not {"cohesion", "recorded"} & set(found)

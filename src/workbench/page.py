@@ -41,7 +41,7 @@ def page_one(result: dict, *, trends: pd.DataFrame, panel: xr.Dataset, lang: str
         question=_question(panel, lang), unsafe=tables.categories(panel, lang=lang)[int(panel.attrs["unsafe_index"]) :],
         odds=verdict.odds(result, lang=lang), grade_text=said("grade", lang, checks=result["checks"]),
         next_step=verdict.next_step(result, names=project_names(panel), lang=lang),
-        registered=registration.sentence(result.get("registration", {}), lang=lang),
+        outcomes=result.get("outcomes", {"told": {}}), registered=registration.sentence(result.get("registration", {}), lang=lang),
         number=lambda value, decimals: "?" if value is None else number(value, lang, decimals), **shown,
     )  # fmt: skip
 

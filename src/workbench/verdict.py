@@ -7,11 +7,15 @@ import math
 import numpy as np
 import pandas as pd
 
+from workbench.inference import sound
 from workbench.language import N_, percent, said, translator, whole_percent
 
 CLEAR, PROBABLE, WITHIN, LEARNED, UNLIKELY = 0.9, 0.95, 0.8, 0.7, 0.2
 FALLS, RISES = ("clear fall", "probable fall"), ("probable rise", "clear rise")
 VERDICTS = (*FALLS, "no worthwhile change", "cannot tell", *RISES)  # and "blocked", which says nothing of an effect
+# Smallest worthwhile change of the other outcomes: in sd of residents (the median one moves up four places in a hundred),
+# and in percent of recorded incidents.
+OUTCOMES = {"cohesion": ("att_sd", 0.1), "recorded": ("change_pct", 5.0)}
 STATUSES = (N_("fail"), N_("warn"), N_("not possible"), N_("pass"))
 
 
@@ -95,3 +99,29 @@ def next_step(result: dict, *, names: dict, lang: str) -> str:
     """What a council can do with this verdict, and which projects (labels in `names`) cannot be judged yet."""
     unknown = [names.get(p, p) for p, row in result["by_project"].items() if row["verdict"] == "cannot tell"]
     return said("advice", lang, verdict=result["verdict"], unknown=unknown)
+
+
+def with_outcomes(result: dict, *, lang: str, **others: dict | None) -> dict:
+    """The result with `cohesion` and `recorded`, summaries of `cohesion.evaluate` and `recorded.evaluate` as far as the
+    city supplies them, each with its verdict, and `outcomes`: what page 1 says of each beside the felt insecurity, and
+    `together`, whether they point the same way."""
+    blocked, found = result["verdict"] == "blocked", {"perceived": result}
+    for name, summary in others.items():
+        key, minimum = OUTCOMES[name]
+        if summary:
+            unsound = not sound(summary["diagnostics"])
+            called = decide(summary[key], minimum_pp=minimum, blocked=blocked or unsound)
+            found[name] = summary | {"verdict": called}
+    seconds = result["seconds"] | {name: found[name]["seconds"] for name in found if name in OUTCOMES}
+    seconds["total"] += sum(seconds[name] for name in OUTCOMES if name in seconds)
+    called = {name: row["verdict"] for name, row in found.items()}
+    moved = dict.fromkeys(OUTCOMES, 0) | {name: (one in RISES) - (one in FALLS) for name, one in called.items()}
+    known = [one for one in called.values() if one not in ("cannot tell", "blocked")]
+    unchanged = known.count("no worthwhile change")
+    words = {
+        name: {part: said("outcome", lang, name=name, part=part, found=row) for part in ("head", "text")}
+        for name, row in found.items()
+    }
+    together = said("together", lang, **moved, told=len(known), unchanged=unchanged)
+    told = {"seconds": seconds, "outcomes": {"told": words, "together": together}}
+    return result | told | {name: found[name] for name in OUTCOMES if name in found}
