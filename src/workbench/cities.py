@@ -4,7 +4,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +13,7 @@ import tomlkit
 from workbench import consistency, paths, provenance, schema
 from workbench.errors import ParameterError, nearest
 from workbench.items import ITEMS
-from workbench.schema import STRATA, Faults, Sheet
+from workbench.schema import INCIDENTS, STRATA, Faults, Sheet
 from workbench.sheets import FILES, file_of, read_manifest, read_sheet
 
 
@@ -37,15 +37,18 @@ class City:
     population: pd.DataFrame | None = None  # residents by area and stratum, where the city knows them
     collective_impact: pd.DataFrame | None = None  # scores by project, date, rater and condition; missing = don't know
     indicators: pd.DataFrame | None = None  # values by dimension, indicator, area ("" = the whole city) and date
+    incidents: pd.DataFrame | None = None  # counts by area, month (text) and kind; what is not recorded has no row
+    discretion: Mapping[str, str] = field(default_factory=dict)  # kind of incident -> low, some or high
 
 
 def list_cities(raw: str | os.PathLike[str] = "data/raw") -> pd.DataFrame:
-    """Return one row per folder with a city.toml: city, name, language, simulated, kind (respondents or shares)."""
+    """Return one row per folder with a city.toml: city, name, language, simulated, kind (respondents, shares, or incidents alone)."""
     rows = []
     for file in sorted(paths.resolve(raw).glob("*/city.toml")):
         try:
             said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-            kind = "shares" if file_of(said, "shares", file.parent) else "respondents"
+            has = {table: file_of(said, table, file.parent) for table in ("shares", "respondents", "incidents")}
+            kind = next((table for table, name in has.items() if name), "respondents")
         except (OSError, ValueError, RecursionError):
             said, kind = {"language": ""}, "city.toml cannot be read"
         texts = file.parent.name, str(said.get("name", "")), str(said.get("language", "en"))
@@ -79,7 +82,9 @@ def read_folder(folder: Path) -> City:
     read = ((table, read_sheet(entry["path"], table, entry, faults=faults)) for table, entry in found.items())
     sheets = {table: sheet for table, sheet in read if sheet is not None}
     # Without one of these the other checks would only repeat the fault.
-    if not {"areas", "waves"} <= set(sheets) or not {"respondents", "shares"} & set(sheets):
+    survey = {"respondents", "shares"}
+    lacking = "waves" not in sheets or not survey & set(sheets)
+    if "areas" not in sheets or lacking and (survey & set(said) or "incidents" not in sheets):
         faults.raise_if_any(folder.name)
     tables = {table: schema.convert(sheet) for table, sheet in sheets.items()}
     faults.notices += [str(note) for note in said.get("notes", [])]
@@ -90,18 +95,29 @@ def read_folder(folder: Path) -> City:
     if "shares" in tables:
         tables["shares"] = _complete_shares(tables["shares"], sheets["shares"], said["shares"].get("assumed_n"))
     consistency.check(tables, sheets)
+    kinds = tables["incidents"]["kind"].dropna().unique() if "incidents" in tables else ()
+    discretion = _discretion(said.get("incidents", {}).get("discretion", {}), kinds, faults=faults)
     faults.raise_if_any(folder.name)
     made = canonical(tables)
-    answers = made["shares"]["item"].unique() if "shares" in made else made["respondents"].columns
+    answers = made["shares"]["item"].unique() if "shares" in made else made.get("respondents", ())
     return City(
         city=folder.name,
         notices=tuple(dict.fromkeys(faults.notices)),
         data_hash=provenance.hash_files([folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]),
         items=tuple(name for name in ITEMS if name in answers),
         weighted="weight" in tables.get("respondents", ()),
+        discretion=discretion,
         **{key: said[key] for key in ("name", "language", "simulated")},
         **{table: made.get(table) for table in schema.TABLES},
     )
+
+
+def _discretion(own: Mapping, kinds, *, faults: Faults) -> dict[str, str]:
+    """Return kind of incident -> how much discretion reporting it has: the city's own word, else that of incidents.toml."""
+    for kind in [kind for kind in own if kind not in kinds]:
+        hint = f"{nearest(kind, kinds)}; allowed: the kinds of {FILES['incidents']}: {', '.join(kinds)}"
+        faults.say(f"city.toml [incidents.discretion]: {kind!r} is not recorded here{hint}")
+    return {kind: own.get(kind, INCIDENTS.get(kind, {}).get("discretion", "some")) for kind in kinds}
 
 
 def _complete_shares(rows: pd.DataFrame, sheet: Sheet, assumed_n: object) -> pd.DataFrame:
@@ -134,7 +150,7 @@ def _complete_shares(rows: pd.DataFrame, sheet: Sheet, assumed_n: object) -> pd.
 
 def canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the tables as other rooms get them: defaults filled, waves by date, a plain row number as index."""
-    done = {"projects": pd.DataFrame()} | dict(tables)
+    done = {"projects": pd.DataFrame(), "waves": pd.DataFrame()} | dict(tables)
     for name in [name for name in done if name not in ("respondents", "shares", "population")]:
         table = schema.with_all_columns(done[name], name)
         instead = schema.CONTRACT[name].get("taken_from", {})
@@ -144,6 +160,9 @@ def canonical(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     if "population" in tables:
         areas, total = done["areas"], tables["population"].groupby("area")["population"].sum()
         done["areas"] = areas.assign(population=areas["population"].fillna(areas["area"].map(total)))
+    if (rows := done.get("incidents")) is not None:  # a cell without a count is not recorded, like one without a row
+        people = rows["population"].fillna(rows["area"].map(done["areas"].set_index("area")["population"]))
+        done["incidents"] = rows.assign(population=people).dropna(subset="count").astype({"count": "int64"})
     if (rows := tables.get("respondents")) is not None:
         strata = {name: rows[name].fillna("unknown") for name in STRATA if name in rows}
         done["respondents"] = rows.assign(weight=rows.get("weight", 1.0), **strata)

@@ -20,7 +20,7 @@ def check(tables: Tables, sheets: Sheets) -> None:
     """Add every fault and notice of the tables that are there."""
     check_names(tables, sheets)
     checks = {"areas": check_areas, "waves": check_waves, "respondents": check_respondents, "shares": check_shares}
-    checks |= {"population": check_population, "projects": check_projects}
+    checks |= {"population": check_population, "projects": check_projects, "incidents": check_incidents}
     for table in [table for table in checks if table in tables]:
         checks[table](tables, sheets)
 
@@ -150,8 +150,8 @@ def check_projects(tables: Tables, sheets: Sheets) -> None:
     latest = dates.cummax(axis=1).ffill(axis=1).shift(axis=1)
     for name in dates.columns[1:]:
         sheet.refuse(dates[name][dates[name] < latest[name]], "a date in the order announced, start, full, stop")
-    waves, dated = tables["waves"].dropna(subset=["start", "end"]), projects.dropna(subset=["project", "area", "start"])
-    if dated.empty or waves.empty:
+    dated = projects.dropna(subset=["project", "area", "start"])
+    if dated.empty or "waves" not in tables or (waves := tables["waves"].dropna(subset=["start", "end"])).empty:
         return
     running, future = dated["start"] <= waves["end"].min(), dated["start"] > waves["end"].max()
     for name, rows in dated[running].groupby("project"):
@@ -166,6 +166,37 @@ def check_projects(tables: Tables, sheets: Sheets) -> None:
     elif not _comparison_exists(tables, dated, usable):
         allowed = "in some wave after a start at least one surveyed area without a project"
         sheet.refuse(usable["area"], f"{allowed}: here no comparison area is left")
+
+
+def check_incidents(tables: Tables, sheets: Sheets) -> None:
+    """One length of period for a kind, and counts that differ; notices on what is not recorded, which is never a 0."""
+    rows, sheet, areas = tables["incidents"], sheets["incidents"], tables["areas"]
+    form = rows["month"].str.len().map({4: "Y", 7: "M"}).mask(rows["month"].str.contains("Q", na=False), "Q")
+    for kind, part in rows.groupby("kind"):
+        usual = form[part.index].mode()
+        other = part["month"][form[part.index].ne(usual.iloc[0]) & form[part.index].notna()] if len(usual) else ()
+        if len(other):
+            sheet.refuse(
+                other, f"one length of period for {kind}, such as {part['month'].drop(other.index).dropna().iloc[0]}"
+            )
+            continue
+        counted = part.dropna(subset=["area", "month", "count"])
+        if counted["count"].nunique() <= 1:
+            sheet.refuse(sheet.frame["count"][part.index], f"at least two different counts of {kind}")
+            continue
+        periods = pd.PeriodIndex(counted["month"], freq=usual.iloc[0])
+        never = areas["area"][~areas["area"].isin(counted["area"])].dropna()
+        told = f"{sheet.file}: {kind}: "
+        if len(never):
+            some = ", ".join(never[:MOST_NAMES]) + ", ..." * (len(never) > MOST_NAMES)
+            sheet.faults.notices.append(f"{told}not recorded in {len(never)} of {len(areas)} areas: {some}")
+        span = (periods.max() - periods.min()).n + 1
+        if gap := span * counted["area"].nunique() - len(counted):
+            of = f"{span * counted['area'].nunique():,} area-periods from {periods.min()} to {periods.max()}"
+            sheet.faults.notices.append(f"{told}{gap:,} of {of} are not recorded: left out, none is a 0")
+    if "population" in rows and "population" not in areas and "population" not in tables:
+        text = sheet.frame["population"]
+        sheet.refuse(text[text.isna()], f"a number above 0 in every row, or a population in {sheets['areas'].file}")
 
 
 def _comparison_exists(tables: Tables, dated: pd.DataFrame, usable: pd.DataFrame) -> bool:

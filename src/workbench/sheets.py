@@ -10,7 +10,7 @@ import pandas as pd
 
 from workbench.errors import SchemaError, nearest
 from workbench.items import ITEMS, LANGUAGES
-from workbench.schema import CONTRACT, INCIDENTS, SEEN, STRATA, TABLES, Faults, Sheet, lines_of, readable, shown
+from workbench.schema import CONTRACT, DISCRETION, SEEN, STRATA, TABLES, Faults, Sheet, lines_of, readable, shown
 
 FILES = {table: said["file"] for table, said in CONTRACT.items()}
 RECODABLE = {"area", "wave", *STRATA, "kind", "item", "category", "focus", "condition", "dimension"}
@@ -29,7 +29,7 @@ def _allowed_in(table: str) -> dict:
 ALLOWED = {"name": str, "language": str, "simulated": bool, "notes": list, "made_by": str}
 ALLOWED |= {table: _allowed_in(table) for table in TABLES}
 ALLOWED["shares"]["assumed_n"] = (int, float, dict)
-ALLOWED["incidents"]["discretion"] = dict.fromkeys(INCIDENTS, str)
+ALLOWED["incidents"]["discretion"] = dict
 ALLOWED["respondents"]["routed"] = {name: ROUTED for name, item in ITEMS.items() if item.routed_out}
 
 
@@ -101,6 +101,9 @@ def _check_table(table: str, entry: dict, *, faults: Faults) -> None:
             faults.say(f"city.toml [{table}.codes.{column}]: code {code!r} = {label!r}{hint}")
     if "routed" in entry:
         entry["routed"] = {item: routed for item, routed in entry["routed"].items() if len(routed) == len(ROUTED)}
+    for kind in [kind for kind, said in entry.get("discretion", {}).items() if said not in DISCRETION]:
+        said, allowed = entry["discretion"].pop(kind), ", ".join(DISCRETION)
+        faults.say(f"city.toml [{table}.discretion]: {kind} = {said!r}; allowed: {allowed}")
     assumed = entry.get("assumed_n", 1)
     for n in assumed.values() if isinstance(assumed, dict) else [assumed]:
         if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < float("inf"):
@@ -111,7 +114,9 @@ def _find_files(folder: Path, said: dict, *, faults: Faults) -> None:
     """Add the `path` of each table; every needed file must exist, inside the city's own folder."""
     here = sorted(file.name for file in folder.iterdir() if file.is_file())
     names = {table: name for table in FILES if (name := file_of(said, table, folder))}
-    for table in [table for table in ("areas", "waves") if table not in names]:
+    given = [table for table in ("respondents", "shares") if table in names]
+    alone = "incidents" in names and not given  # recorded incidents need no survey
+    for table in [table for table in ("areas", "waves")[: 1 if alone else 2] if table not in names]:
         faults.say(f"{FILES[table]}: no such file and no [{table}] in city.toml; files here: {', '.join(here)}")
     for table, name in names.items():
         if name in here:
@@ -119,10 +124,10 @@ def _find_files(folder: Path, said: dict, *, faults: Faults) -> None:
         else:
             hint = f"{nearest(name, here)}; allowed: a file in the city's own folder: {', '.join(here)}"
             faults.say(f"city.toml [{table}]: no file {name!r}{hint}")
-    given = [table for table in ("respondents", "shares") if table in names]
-    if len(given) != 1:
-        what = "both survey and shares" if given else "neither survey nor shares"
-        faults.say(f"city.toml: {what}; allowed: either [respondents] (rows) or [shares] (published percentages)")
+    if len(given) != 1 and not alone:
+        what = "both survey and shares" if given else "neither survey nor shares, and no incidents"
+        allowed = "either [respondents] (rows) or [shares] (published percentages), or [incidents] alone"
+        faults.say(f"city.toml: {what}; allowed: {allowed}")
 
 
 def read_sheet(file: Path, table: str, entry: Mapping, *, faults: Faults) -> Sheet | None:
