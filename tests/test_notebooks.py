@@ -77,7 +77,8 @@ def test_its_defaults_are_values_that_it_would_accept(path):
 
 def test_it_is_short_and_defines_no_function(notebook):
     cells = code(notebook)
-    lines = [line for cell in cells for line in source(cell).splitlines() if line.strip()]
+    does = [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]
+    lines = [line for cell in does for line in source(cell).splitlines() if line.strip()]
     assert len(cells) <= 25
     assert len(lines) <= 90
     for cell in cells:
