@@ -1,11 +1,12 @@
 """Seconds by phase and memory of the whole main job, from CSV to HTML, at growing numbers of respondents.
 
-    .venv/bin/python benchmarks/speed.py [N ...]        default 2000 200000
+    .venv/bin/python benchmarks/speed.py [N ...] [--outcomes perceived]        default 2000 200000
 
 Simulates a city of 24 areas and 5 waves with N respondents in a temporary folder, runs `workbench evaluate` on it as a
-user would, and prints wall time, phases, diagnostics and the largest memory of any process. Run it on a quiet machine.
+user would (with all three outcomes, or those named), and prints wall time, phases, diagnostics and the largest memory of any process. Run it on a quiet machine.
 """
 
+import argparse
 import json
 import resource
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 WORKBENCH = Path(sys.executable).with_name("workbench")
 
 
-def main(sizes):
+def main(sizes, outcomes):
     for n in sizes:
         with tempfile.TemporaryDirectory() as folder:
             city = Path(folder) / f"city{n}"
@@ -27,6 +28,7 @@ def main(sizes):
             )
             began = time.perf_counter()
             command = [WORKBENCH, "evaluate", city.name, "--raw", folder, "--out", out]
+            command += ["-p", f"outcomes={outcomes}"] if outcomes else []
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             wall = time.perf_counter() - began
             result = json.loads((out / "result.json").read_text())
@@ -38,4 +40,8 @@ def main(sizes):
 
 
 if __name__ == "__main__":
-    main([int(n) for n in sys.argv[1:]] or [2000, 200000])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", type=int, default=[2000, 200000], metavar="N")
+    parser.add_argument("--outcomes", default="", help="perceived, cohesion, recorded, with ; between; default all")
+    chosen = parser.parse_args()
+    main(chosen.sizes, chosen.outcomes)
