@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from workbench import schema, simulate
+from workbench import schema, simulate, simulate_outcomes
 from workbench.cities import load_city
 from workbench.errors import ParameterError
 from workbench.panel import build_panel
@@ -85,7 +85,7 @@ def test_everyone_moves_by_the_trend_on_the_logit():
 
 @pytest.mark.parametrize("rho", [0.0, 0.6])
 def test_shocks_have_the_asked_spread_and_correlation_in_every_wave(rho):
-    shock = simulate.draw_shocks(np.random.default_rng(2), (40_000, 4), sd=0.3, rho=rho)
+    shock = simulate_outcomes.draw_shocks(np.random.default_rng(2), (40_000, 4), sd=0.3, rho=rho)
     np.testing.assert_allclose(shock.std(0), 0.3, rtol=0.02)
     correlation = np.corrcoef(shock.T)
     np.testing.assert_allclose(correlation[0], rho ** np.arange(4), atol=0.02)
@@ -202,7 +202,7 @@ def test_published_shares_have_one_decimal_and_their_n(tmp_path):
     assert not (folder / "survey.csv").exists()
     table = pd.read_csv(folder / "shares.csv", dtype=str)
     assert table["share"].str.fullmatch(r"\d{1,3}\.\d").all() and set(table["n"]) == {"60"}
-    sums = table["share"].astype(float).groupby([table["area"], table["wave"]]).agg(["sum", "size"])
+    sums = table["share"].astype(float).groupby([table[key] for key in ("area", "wave", "item")]).agg(["sum", "size"])
     assert sums["sum"].between(99.7, 100.3).all() and (sums["size"] == 5).all()
 
 

@@ -6,7 +6,6 @@
 All on the logit scale. `shock` is a stationary AR(1) over waves. An effect is constant from full start on, and solved
 so that it moves the share of residents who feel unsafe by a drawn number of percentage points in the window."""
 
-import tomllib
 from functools import partial
 from itertools import product
 from numbers import Integral, Real
@@ -19,11 +18,12 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from workbench import provenance, schema
+from workbench import simulate_outcomes as outcomes
 from workbench.cities import City, canonical, write_city
 from workbench.errors import ParameterError
 from workbench.items import ITEMS
 
-OPTIONS, NAMES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).values()
+OPTIONS, NAMES = outcomes.CONTENT["options"], outcomes.CONTENT["names"]
 ITEM = "unsafe_neighbourhood"
 CUTS = np.array([-1.4, 0.0, 1.2, 2.4])  # zero where answers start to count as unsafe
 BY_SEX, BY_AGE = {"f": 0.15, "m": -0.15}, {"16-34": 0.1, "35-64": 0.0, "65+": -0.1}
@@ -41,40 +41,72 @@ def simulate_city(out, **options) -> Path:
     out = Path(out)
     city, truth = draw_city(**options, city=out.name, name=out.name.capitalize())
     # Whole numbers are written without a point.
-    filled_in = ["weight", "assumed", "rounding"]  # by the reader of the folder
+    filled_in = {
+        "respondents": ["weight"],
+        "shares": ["assumed", "rounding"],
+        "incidents": ["population"],
+    }  # by the reader
     there = {name: table for name in schema.TABLES if (table := getattr(city, name)) is not None}
-    tables = {name: table.drop(columns=filled_in, errors="ignore").convert_dtypes() for name, table in there.items()}
+    tables = {name: table.drop(columns=filled_in.get(name, [])).convert_dtypes() for name, table in there.items()}
     manifest = {"name": city.name, "language": city.language, "simulated": True, "notes": list(city.notices)}
     folder = write_city(out, manifest=manifest, tables=tables)
     provenance.write_json(folder / "truth.json", truth)
     return folder
 
 
-def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **options) -> tuple[City, dict]:
+def draw_city(
+    *,
+    city="simulated",
+    name="Simulated city",
+    area_drift=0.0,
+    latent_effects=None,
+    cohesion_effects=None,
+    log_irr=None,
+    **options,
+) -> tuple[City, dict]:
     """A City in memory, as `load_city` would give it, and its truth; simulate.toml lists `options` and their defaults.
     `effect_pp` is the mean over projects; `baseline_unsafe` and `baseline_gap_pp` are of expected shares in the first
-    wave, shocks included, mean over areas. `area_drift` is the spread of areas' own steady drifts per wave, logit scale
-    (the method assumes none). The world follows the seed, not `respondents` or `shares`. Raises ParameterError."""
-    options = _checked(options) | ({"area_drift": area_drift} if area_drift else {})
-    seeds = np.random.SeedSequence(options["seed"]).spawn(4)  # a stream for each part: more draws in one move no other
-    world = draw_world(options, seeds[0])
-    answers, starts, raters = map(np.random.default_rng, seeds[1:])
-    rows, projects = _draw_respondents(world, options["respondents"], answers), _projects_table(world, starts)
+    wave, shocks included, mean over areas. The world follows the seed, not `respondents` or `shares`, and insecurity not
+    what else is drawn. Not in simulate.toml: `area_drift`, the spread of areas' own steady drifts per wave, logit scale
+    (the method assumes none), and effects project by project instead of their means, `latent_effects` (logit scale),
+    `cohesion_effects` (sd) and `log_irr`. Raises ParameterError."""
+    own = {"latent_effects": latent_effects, "cohesion_effects": cohesion_effects, "log_irr": log_irr}
+    options = _checked(options, own) | ({"area_drift": area_drift} if area_drift else {})
+    # A stream for each part: more draws in one move no other. A new part takes the next one.
+    first, *seeds = np.random.SeedSequence(options["seed"]).spawn(8)
+    answers, starts, raters, cohesion, items, incidents, victims = map(np.random.default_rng, seeds)
+    world = draw_world(options, first)
+    rows, place, noise = _draw_respondents(world, options["respondents"], answers)
+    areas, projects = _areas_table(world), _projects_table(world, starts)
     wave, last = pd.Series(world["wave"].values.astype(object)), pd.Timestamp(LAST_YEAR, 12, 31)
     waves = pd.DataFrame({"wave": wave, "start": wave + "-03-01", "end": wave + "-04-30", "questionnaire_version": "1"})
-    asked = {"respondents": rows, "population": _residents(world)}
-    asked = {"shares": _published(rows)} if options["shares"] else asked
-    tables = canonical(asked | {
-        "areas": _areas_table(world), "waves": waves.assign(mode="web and paper"), "projects": projects,
+    tables, truth = {
+        "areas": areas, "waves": waves.assign(mode="web and paper"), "projects": projects,
         "collective_impact": _scores_table(projects, raters),
         "indicators": pd.DataFrame(NAMES["indicators"]).assign(date=last, source="simulated"),
-    })  # fmt: skip
+    }, _truth(world)  # fmt: skip
+    if not options["no_cohesion"]:
+        drawn = outcomes.draw_cohesion(world, options, cohesion)
+        rows = rows.assign(**outcomes.cohesion_answers(drawn, place, noise, items))
+        truth["cohesion"] = _cohesion_truth(world, drawn, options["cohesion_pull"])
+    if not options["no_incidents"]:
+        drawn = outcomes.draw_incidents(world, projects, _beside(len(areas)), options, incidents)
+        tables["incidents"] = outcomes.count_incidents(drawn, incidents)
+        rows[outcomes.REPORTED] = outcomes.victim_answers(world, place, options["reporting"], victims)
+        truth["incidents"] = outcomes.incidents_truth(drawn, options)
+    tables |= (
+        {"shares": _published(rows)} if options["shares"] else {"respondents": rows, "population": _residents(world)}
+    )
+    answered = tables["shares"]["item"].unique() if options["shares"] else rows.columns
+    tables, kinds = canonical(tables), tables["incidents"]["kind"].unique() if "incidents" in tables else ()
     made = City(
         city=city, name=name if "simulated" in name.lower() else f"{name} (simulated)", language="en", simulated=True,
-        notices=(NOTE,), data_hash=provenance.hash_parameters(options), items=(ITEM,), weighted=False,
+        notices=(NOTE,), data_hash=provenance.hash_parameters(options), weighted=False,
+        items=tuple(item for item in ITEMS if item in answered),
+        discretion={kind: schema.INCIDENTS[kind]["discretion"] for kind in kinds},
         **{table: tables.get(table) for table in schema.TABLES},
     )  # fmt: skip
-    return made, _truth(world) | {"parameters": options}
+    return made, truth | {"parameters": options}
 
 
 def draw_world(options, seed) -> xr.Dataset:
@@ -85,7 +117,7 @@ def draw_world(options, seed) -> xr.Dataset:
     groups = np.array_split(rng.permutation(areas)[: options["treated"]], projects)
     population = 100 * np.round(np.exp(rng.normal(np.log(60), 0.4, areas))).clip(5)
     composition = rng.dirichlet(80 * COMPOSITION, areas)
-    shock = draw_shocks(rng, (areas, waves), sd=options["shock_sd"], rho=options["shock_rho"])
+    shock = outcomes.draw_shocks(rng, (areas, waves), sd=options["shock_sd"], rho=options["shock_rho"])
     latent = rng.normal(0, AREA_SD, areas)[:, None] + options["trend"] * np.arange(waves) + shock
     if options.get("area_drift"):
         slope = np.random.default_rng(seed.spawn(1)[0]).normal(0, options["area_drift"], (areas, 1))
@@ -101,11 +133,12 @@ def draw_world(options, seed) -> xr.Dataset:
     for project, first in enumerate(np.linspace(earliest, latest, projects).round().astype(int)):
         running[project, groups[project], first:] = True
     window = running & (running.cumsum(-1) <= 2)  # yearly waves 7 to 10 and 19 to 22 months after full start
-    spread = rng.permutation(np.linspace(-0.5, 0.5, projects)) if projects > 1 else np.zeros(1)  # half the mean
+    spread = outcomes.draw_spread(rng, projects)
     names = [f"{place} {quarter}" for quarter, place in product(NAMES["quarters"], NAMES["places"])]
     world = xr.Dataset(
         {
-            "latent": (("area", "wave"), latent), "population": ("area", population),
+            "latent": (("area", "wave"), latent), "shock": (("area", "wave"), shock),
+            "level": ("area", latent[:, 0] - shock[:, 0]), "population": ("area", population),
             "composition": (("area", "stratum"), composition),
             "running": (("project", "area", "wave"), running), "window": (("project", "area", "wave"), window),
         },
@@ -116,17 +149,10 @@ def draw_world(options, seed) -> xr.Dataset:
             "project": [_project(k)["project"] for k in range(projects)],
         },
     )  # fmt: skip
-    world["delta"] = ("project", _solve(world, options["effect_pp"] * (1 + spread)))
+    solved = options.get("latent_effects") or _solve(world, options["effect_pp"] * spread)
+    world["delta"] = ("project", solved)
     world["effect"] = (world["running"] * world["delta"]).sum("project")
     return world
-
-
-def draw_shocks(rng, shape, *, sd, rho) -> np.ndarray:
-    """Stationary AR(1) along the last dim: every wave has spread `sd`, neighbouring waves correlation `rho`."""
-    shock = sd * rng.standard_normal(shape)
-    for t in range(1, shape[-1]):
-        shock[..., t] = rho * shock[..., t - 1] + np.sqrt(1 - rho**2) * shock[..., t]
-    return shock
 
 
 def expected_share(latent, composition) -> np.ndarray:
@@ -139,9 +165,14 @@ def true_att(latent, effect, *, window, population, composition) -> float:
     weighted as in `estimands.att`. `latent` (without projects, shocks kept), `effect`, `window` (area, wave);
     `composition` (area, stratum) sums to 1."""
     change = expected_share(latent + effect, composition) - expected_share(latent, composition)
+    return 100 * _over_window(change, window=window, population=population)
+
+
+def _over_window(change, *, window, population) -> float:
+    """Mean of `change` (area, wave) over each area's window waves, then over residents."""
     inside = window.any(1)
     by_area = np.where(window, change, 0.0)[inside].sum(1) / window[inside].sum(1)
-    return float(100 * np.average(by_area, weights=population[inside]))
+    return float(np.average(by_area, weights=population[inside]))
 
 
 def _att(world):
@@ -176,8 +207,24 @@ def _truth(world) -> dict:
     }
 
 
-def _draw_respondents(world, respondents, rng) -> pd.DataFrame:
-    """Rows of survey.csv, wave by wave; each area-wave has the same number, give or take one."""
+def _cohesion_truth(world, drawn, pull) -> dict:
+    """What projects did to cohesion, in sd, and how much of the effect on insecurity, in pp, that explains."""
+    running, effect = world["running"], drawn["effect"]
+    change, total = (running * effect).sum("project").values, world["effect"].values
+    where = {"window": world["window"].any("project").values, "population": world["population"].values}
+    part = partial(true_att, effect=pull * change, composition=world["composition"].values, **where)
+    indirect = round(part(world["latent"].values + total - pull * change), 6)
+    return {
+        "att_sd": round(_over_window(change, **where), 6),
+        "by_project": dict(zip(world["project"].values.tolist(), effect.values.round(6).tolist(), strict=True)),
+        "indirect_pp": indirect,
+        "direct_pp": round(_truth(world)["att_pp"] - indirect, 6),
+    }
+
+
+def _draw_respondents(world, respondents, rng) -> tuple[pd.DataFrame, tuple, np.ndarray]:
+    """Rows of survey.csv, wave by wave; each area-wave has the same number, give or take one. With each row's place
+    (area, wave) and the logistic noise of its answer."""
     areas, waves = world.sizes["area"], world.sizes["wave"]
     per_cell = np.full(areas * waves, respondents // (areas * waves))
     per_cell[rng.choice(areas * waves, respondents % (areas * waves), replace=False)] += 1
@@ -185,32 +232,42 @@ def _draw_respondents(world, respondents, rng) -> pd.DataFrame:
     edges = world["composition"].values.cumsum(1)[:, :-1]
     stratum = (rng.random(respondents)[:, None] > edges[area]).sum(1)
     index = (world["latent"] + world["effect"]).transpose("area", "wave").values[area, wave]
-    answer = np.searchsorted(CUTS, index + STRATUM_EFFECT[stratum] + rng.logistic(size=respondents))
+    noise = rng.logistic(size=respondents)
+    answer = np.searchsorted(CUTS, index + STRATUM_EFFECT[stratum] + noise)
     sex, age = np.array(STRATA, object).T
-    return pd.DataFrame({
+    rows = pd.DataFrame({
         "respondent": [f"r{k + 1:06d}" for k in range(respondents)],
         "area": world["area"].values.astype(object)[area],
         "wave": world["wave"].values.astype(object)[wave],
         "weight": 1.0, "sex": sex[stratum], "age_band": age[stratum],
         ITEM: np.array(ITEMS[ITEM].categories, object)[answer],
     })  # fmt: skip
+    return rows, (area, wave), noise
 
 
 def _published(rows) -> pd.DataFrame:
-    """The same answers as a city that publishes percentages with one decimal would show them."""
-    levels = pd.Index(ITEMS[ITEM].categories, name="category")
-    counts = pd.crosstab([rows["wave"], rows["area"]], rows[ITEM]).reindex(columns=levels, fill_value=0)
-    n = counts.sum(axis=1)
-    table = (100 * counts).div(n, axis=0).round(1).stack().rename("share").reset_index()
-    return table.assign(item=ITEM, n=n.repeat(len(levels)).to_numpy(float), assumed=False)
+    """The same answers as a city that publishes percentages with one decimal would show them, but for those of victims,
+    of whom an area and wave has too few."""
+    tables = []
+    for item in (name for name in ITEMS if name in rows and ITEMS[name].construct != "reporting"):
+        levels = pd.Index(ITEMS[item].categories, name="category")
+        counts = pd.crosstab([rows["wave"], rows["area"]], rows[item]).reindex(columns=levels, fill_value=0)
+        n = counts.sum(axis=1)
+        table = (100 * counts).div(n, axis=0).round(1).stack().rename("share").reset_index()
+        tables.append(table.assign(item=item, n=n.repeat(len(levels)).to_numpy(float), assumed=False))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _areas_table(world) -> pd.DataFrame:
     """Areas lie row by row on a square grid, and those that share a side are neighbours."""
     table = world["population"].to_dataframe().reset_index()
-    row, column = np.divmod(np.arange(len(table)), int(np.ceil(np.sqrt(len(table)))))
-    beside = np.abs(row[:, None] - row) + np.abs(column[:, None] - column) == 1
-    return table.assign(neighbours=[";".join(table["area"][near]) for near in beside])
+    return table.assign(neighbours=[";".join(table["area"][near]) for near in _beside(len(table))])
+
+
+def _beside(areas) -> np.ndarray:
+    """Which areas share a side: (area, area)."""
+    row, column = np.divmod(np.arange(areas), int(np.ceil(np.sqrt(areas))))
+    return np.abs(row[:, None] - row) + np.abs(column[:, None] - column) == 1
 
 
 def _residents(world) -> pd.DataFrame:
@@ -251,8 +308,9 @@ def _project(k) -> dict[str, str]:
     return one | ({"project": f"{one['project']}-{again + 1}", "name": f"{one['name']} {again + 1}"} if again else {})
 
 
-def _checked(given) -> dict:
-    """The options with their defaults; impossible ones are refused, all in one ParameterError."""
+def _checked(given, by_project) -> dict:
+    """The options with their defaults and what is given `by_project`; impossible ones are refused, all in one
+    ParameterError."""
     if unknown := given.keys() - OPTIONS.keys():
         raise ParameterError(f"no option {', '.join(sorted(unknown))}; allowed: {', '.join(OPTIONS)}")
     options = {name: given.get(name, option["default"]) for name, option in OPTIONS.items()}
@@ -262,10 +320,16 @@ def _checked(given) -> dict:
     limits = {name: (about["from"], about["to"]) for name, about in OPTIONS.items() if "from" in about}
     limits |= {"treated": (1, areas - 1), "projects": (1, options["treated"])}  # treated areas may begin at 0.5 to 95 %
     limits |= {"respondents": (areas * options["waves"], 5_000_000), "baseline_gap_pp": (0.5 - start, 95.0 - start)}
+    most = outcomes.most_pull(options["shock_sd"])
+    limits["cohesion_pull"] = -most, most
     for name, (least, most) in limits.items():
         kind, words = (Integral, "a whole number") if isinstance(most, Integral) else (Real, "a number")
         if not isinstance(options[name], kind) or not least <= options[name] <= most:
             faults.append(f"{name} is {options[name]!r}; allowed: {words} from {round(least, 3)} to {round(most, 3)}")
+    by_project = {name: [*map(float, values)] for name, values in by_project.items() if values is not None}
+    for name, values in by_project.items():
+        if len(values) != options["projects"] or not np.isfinite(values).all():
+            faults.append(f"{name} is {values}; allowed: a number for each of {options['projects']} projects")
     if faults:
         raise ParameterError("\n".join(faults))
-    return options
+    return options | by_project

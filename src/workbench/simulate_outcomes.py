@@ -1,0 +1,157 @@
+"""Cohesion and recorded incidents of a simulated city, beside the insecurity of `simulate`; constants in simulate.toml.
+
+    cohesion[area, wave] = area + wave + shock[area, wave] + running * effect[project]     in sd of residents
+    theta                = cohesion + N(0, 1);  answer = category of -discrimination * theta + logistic noise
+    log rate[kind, area, month] = kind + season + area + city month + area-year + running * log irr[project]
+                                  + beside * log irr_neighbours
+    count                = negative binomial around population * rate * share recorded
+
+Standing levels, area-wave shocks and the noise of one respondent's answers are those of insecurity in part, so that a
+project's effect on cohesion goes on to insecurity (`cohesion_pull`) and both may have a cause in common (`confounding`)."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import expit, ndtri
+
+from workbench.items import ITEMS
+
+CONTENT = tomllib.loads(Path(__file__).with_name("simulate.toml").read_text(encoding="utf-8"))
+COHESION, INCIDENTS = CONTENT["cohesion"], CONTENT["incidents"]
+REPORTED = "victim_reported"
+CELL = ("area", "wave")
+
+
+def draw_shocks(rng, shape, *, sd, rho) -> np.ndarray:
+    """Stationary AR(1) along the last dim: every wave has spread `sd`, neighbouring waves correlation `rho`."""
+    shock = sd * rng.standard_normal(shape)
+    for t in range(1, shape[-1]):
+        shock[..., t] = rho * shock[..., t - 1] + np.sqrt(1 - rho**2) * shock[..., t]
+    return shock
+
+
+def draw_spread(rng, projects) -> np.ndarray:
+    """Factors of the mean effect, one a project: evenly from a half to one and a half, in random order."""
+    return 1 + rng.permutation(np.linspace(-0.5, 0.5, projects)) if projects > 1 else np.ones(1)
+
+
+def most_pull(shock_sd) -> float:
+    """The largest `cohesion_pull` that insecurity shocks of this sd leave room for (see `shock_correlation`)."""
+    return 0.99 * max(1.0, shock_sd / COHESION["shock_sd"])
+
+
+def shock_correlation(pull, confounding, ratio) -> float:
+    """Correlation r of the shocks of cohesion and insecurity that makes insecurity's a `pull` times cohesion's, plus a
+    rest whose correlation with cohesion's is `confounding`; `ratio` is sd of cohesion's over sd of insecurity's.
+
+    Solves r = pull * ratio + confounding * sqrt((1 - r^2) / (1 - confounding^2)) (Imai, Keele and Yamamoto 2010)."""
+    own = (1 - confounding**2) * pull * ratio
+    return own + confounding * np.sqrt(1 - own * pull * ratio)
+
+
+def draw_cohesion(world, options, rng) -> xr.Dataset:
+    """`cohesion` (area, wave), projects included, and `effect` (project), in sd of residents. Shocks are no larger than
+    those of insecurity, or the pull could not be all that they have in common."""
+    areas, waves = (world.sizes[dim] for dim in CELL)
+    spread = draw_spread(rng, world.sizes["project"])
+    level, own = world["level"].values, rng.standard_normal(areas)
+    shared, sd = COHESION["levels"], min(COHESION["shock_sd"], options["shock_sd"])
+    area = shared * (level - level.mean()) / level.std() + np.sqrt(1 - shared**2) * own
+    wave = rng.normal(0, COHESION["wave_sd"], waves)
+    shock = draw_shocks(rng, (areas, waves), sd=1.0, rho=options["shock_rho"])
+    if sd:
+        r = shock_correlation(options["cohesion_pull"], options["confounding"], sd / options["shock_sd"])
+        shock = r * world["shock"].values / options["shock_sd"] + np.sqrt(1 - r**2) * shock
+    effect = xr.DataArray(options.get("cohesion_effects", options["cohesion_effect"] * spread), dims="project")
+    index = xr.DataArray(COHESION["area_sd"] * area[:, None] + wave + sd * shock, dims=CELL)
+    return xr.Dataset({"cohesion": index + (world["running"] * effect).sum("project"), "effect": effect})
+
+
+def cohesion_answers(drawn, place, noise, rng) -> dict[str, np.ndarray]:
+    """Answers to each item by the graded response model, for respondents of `place` (area, wave). Their own distance from
+    their area's cohesion is correlated with the logistic `noise` of their insecurity answer."""
+    cohesion = drawn["cohesion"].values[place]
+    shared = COHESION["noise"]
+    own = shared * ndtri(expit(noise)) + np.sqrt(1 - shared**2) * rng.standard_normal(len(noise))
+    answers = {}
+    for item, about in COHESION["items"].items():
+        score = rng.logistic(size=len(noise)) - about["discrimination"] * (cohesion + own)
+        answers[item] = np.array(ITEMS[item].categories, object)[np.searchsorted(about["cuts"], score)]
+    return answers
+
+
+def victim_answers(world, place, reporting, rng) -> np.ndarray:
+    """Did a respondent who was a victim tell the police? None for the others; `place` (area, wave) by respondent."""
+    running = world["running"].any("project").values[place]
+    victim, chance = rng.random(len(running)) < INCIDENTS["victims"], rng.random(len(running))
+    reported = chance < INCIDENTS["reported"] * np.where(running, reporting, 1.0)
+    yes, no = ITEMS[REPORTED].categories
+    return np.where(victim, np.where(reported, yes, no).astype(object), None)
+
+
+def draw_incidents(world, projects, neighbours, options, rng) -> xr.Dataset:
+    """Incidents by month before anyone counts: `expected` (kind, area, month) without projects, `effect` (area, month) on
+    its log, `recorded` (area, month) the factor on what gets recorded, `window` (project, area, month) and
+    `window_neighbours` (area, month). Effects begin with the month of full start; those of areas beside a project area
+    (`neighbours`, area by area) only where no project ever runs. `log_irr` (project)."""
+    years = world["wave"].values.astype(int)
+    month = pd.period_range(f"{years[0]}-01", f"{years[-1]}-12", freq="M")
+    kinds, areas = INCIDENTS["kinds"], world.sizes["area"]
+    log_irr = options.get("log_irr", np.log(options["irr"]) * draw_spread(rng, world.sizes["project"]))
+    rate = np.log([kind["rate"] / 1000 for kind in kinds])[:, None, None] + np.log(world["population"].values)[:, None]
+    turn = 2 * np.pi * (month.month.to_numpy() - np.array([[kind["peak"]] for kind in kinds])) / 12
+    season = np.array([[kind["season"]] for kind in kinds]) * np.cos(turn)
+    area = rng.normal(0, INCIDENTS["area_sd"], (len(kinds), areas, 1))
+    city_month = rng.normal(0, INCIDENTS["month_sd"], (len(kinds), 1, len(month)))
+    by_year = (len(kinds), areas, len(years))
+    year = draw_shocks(rng, by_year, sd=INCIDENTS["year_sd"], rho=INCIDENTS["year_rho"]).repeat(12, -1)
+    full = projects.set_index("area")["full"].reindex(world["area"].values)
+    first = ((full.dt.year - years[0]) * 12 + full.dt.month - 1).fillna(np.inf).to_numpy()
+    beside = np.where(neighbours & np.isinf(first)[:, None], first, np.inf).min(1)
+    since, since_beside = np.arange(len(month)) - first[:, None], np.arange(len(month)) - beside[:, None]
+    runs = world["running"].any("wave").values
+    effect = (since >= 0) * (np.asarray(log_irr) @ runs)[:, None]
+    inside = lambda months: (INCIDENTS["window"][0] <= months) & (months < INCIDENTS["window"][1])
+    return xr.Dataset(
+        {
+            "expected": (("kind", "area", "month"), np.exp(rate + season[:, None] + area + city_month + year)),
+            "effect": (("area", "month"), effect + (since_beside >= 0) * np.log(options["irr_neighbours"])),
+            "recorded": (("area", "month"), np.where(since >= 0, options["reporting"], 1.0)),
+            "window": (("project", "area", "month"), runs[:, :, None] & inside(since)),
+            "window_neighbours": (("area", "month"), inside(since_beside)),
+            "log_irr": ("project", log_irr),
+        },
+        coords={"kind": [kind["kind"] for kind in kinds], "month": month.astype(str).to_numpy(object)}
+        | {"area": world["area"].values, "project": world["project"].values},
+    )
+
+
+def count_incidents(drawn, rng) -> pd.DataFrame:
+    """Rows of incidents.csv: what was recorded in each area and month, by kind."""
+    mean = drawn["expected"] * np.exp(drawn["effect"]) * drawn["recorded"]
+    spread = INCIDENTS["overdispersion"]
+    mean.values = rng.poisson(mean.values * rng.gamma(1 / spread, spread, mean.shape))
+    return mean.rename("count").to_dataframe().reset_index().assign(source="simulated")
+
+
+def incidents_truth(drawn, options) -> dict:
+    """The truth of incidents: ratios and differences of expected counts in the window of projects' areas (`irr` of what
+    happened, `irr_recorded` of what was recorded), of the areas beside them, and of both (`irr_net`)."""
+    without, happened = drawn["expected"], drawn["expected"] * np.exp(drawn["effect"])
+    window, beside = drawn["window"].any("project"), drawn["window_neighbours"]
+    ratio = lambda where, rows=slice(None), seen=1.0: round(
+        float((happened * seen)[rows].where(where).sum() / without[rows].where(where).sum()), 6
+    )
+    return {
+        "irr": ratio(window),
+        "irr_recorded": ratio(window, seen=drawn["recorded"]),
+        "irr_by_kind": {kind: ratio(window, [k]) for k, kind in enumerate(drawn["kind"].values.tolist())},
+        "irr_by_project": {str(one["project"].values): ratio(one) for one in drawn["window"]},
+        "irr_neighbours": ratio(beside),
+        "irr_net": ratio(window | beside),
+        "incidents_averted": round(float((without - happened).where(window).sum()), 3),
+        "reporting": options["reporting"],
+    }
