@@ -234,13 +234,13 @@ def _draw_respondents(world, respondents, rng) -> tuple[pd.DataFrame, tuple, np.
     index = (world["latent"] + world["effect"]).transpose("area", "wave").values[area, wave]
     noise = rng.logistic(size=respondents)
     answer = np.searchsorted(CUTS, index + STRATUM_EFFECT[stratum] + noise)
-    sex, age = np.array(STRATA, object).T
+    sex, age = zip(*STRATA, strict=True)
     rows = pd.DataFrame({
         "respondent": [f"r{k + 1:06d}" for k in range(respondents)],
-        "area": world["area"].values.astype(object)[area],
-        "wave": world["wave"].values.astype(object)[wave],
-        "weight": 1.0, "sex": sex[stratum], "age_band": age[stratum],
-        ITEM: np.array(ITEMS[ITEM].categories, object)[answer],
+        "area": outcomes.texts(world["area"].values, area),
+        "wave": outcomes.texts(world["wave"].values, wave),
+        "weight": 1.0, "sex": outcomes.texts(sex, stratum), "age_band": outcomes.texts(age, stratum),
+        ITEM: outcomes.texts(ITEMS[ITEM].categories, answer),
     })  # fmt: skip
     return rows, (area, wave), noise
 

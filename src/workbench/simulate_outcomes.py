@@ -10,6 +10,7 @@ Standing levels, area-wave shocks and the noise of one respondent's answers are 
 project's effect on cohesion goes on to insecurity (`cohesion_pull`) and both may have a cause in common (`confounding`)."""
 
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,12 @@ def draw_cohesion(world, options, rng) -> xr.Dataset:
     return xr.Dataset({"cohesion": index + (world["running"] * effect).sum("project"), "effect": effect})
 
 
-def cohesion_answers(drawn, place, noise, rng) -> dict[str, np.ndarray]:
+def texts(values, codes) -> pd.api.extensions.ExtensionArray:
+    """The text of each code, missing where it is -1; much quicker than to hand pandas one text after the other."""
+    return pd.array(list(values), dtype="str").take(codes, allow_fill=True)
+
+
+def cohesion_answers(drawn, place, noise, rng) -> dict:
     """Answers to each item by the graded response model, for respondents of `place` (area, wave). Their own distance from
     their area's cohesion is correlated with the logistic `noise` of their insecurity answer."""
     cohesion = drawn["cohesion"].values[place]
@@ -79,24 +85,23 @@ def cohesion_answers(drawn, place, noise, rng) -> dict[str, np.ndarray]:
     answers = {}
     for item, about in COHESION["items"].items():
         score = rng.logistic(size=len(noise)) - about["discrimination"] * (cohesion + own)
-        answers[item] = np.array(ITEMS[item].categories, object)[np.searchsorted(about["cuts"], score)]
+        answers[item] = texts(ITEMS[item].categories, np.searchsorted(about["cuts"], score))
     return answers
 
 
-def victim_answers(world, place, reporting, rng) -> np.ndarray:
-    """Did a respondent who was a victim tell the police? None for the others; `place` (area, wave) by respondent."""
+def victim_answers(world, place, reporting, rng):
+    """Did a respondent who was a victim tell the police? Missing for others; `place` (area, wave) by respondent."""
     running = world["running"].any("project").values[place]
     victim, chance = rng.random(len(running)) < INCIDENTS["victims"], rng.random(len(running))
     reported = chance < INCIDENTS["reported"] * np.where(running, reporting, 1.0)
-    yes, no = ITEMS[REPORTED].categories
-    return np.where(victim, np.where(reported, yes, no).astype(object), None)
+    return texts(ITEMS[REPORTED].categories, np.where(victim, 1 - reported, -1))
 
 
 def draw_incidents(world, projects, neighbours, options, rng) -> xr.Dataset:
     """Incidents by month before anyone counts: `expected` (kind, area, month) without projects, `effect` (area, month) on
-    its log, `recorded` (area, month) the factor on what gets recorded, `window` (project, area, month) and
-    `window_neighbours` (area, month). Effects begin with the month of full start; those of areas beside a project area
-    (`neighbours`, area by area) only where no project ever runs. `log_irr` (project)."""
+    its log, `recorded` (area, month) the factor on what gets recorded, `window` and `beside` (project, area, month) where
+    a project's effect counts, in its areas and beside them. Effects begin with the month of full start. Areas beside a
+    project's (`neighbours`, area by area) are those where none ever runs; beside two projects they get both effects."""
     years = world["wave"].values.astype(int)
     month = pd.period_range(f"{years[0]}-01", f"{years[-1]}-12", freq="M")
     kinds, areas = INCIDENTS["kinds"], world.sizes["area"]
@@ -108,21 +113,20 @@ def draw_incidents(world, projects, neighbours, options, rng) -> xr.Dataset:
     city_month = rng.normal(0, INCIDENTS["month_sd"], (len(kinds), 1, len(month)))
     by_year = (len(kinds), areas, len(years))
     year = draw_shocks(rng, by_year, sd=INCIDENTS["year_sd"], rho=INCIDENTS["year_rho"]).repeat(12, -1)
-    full = projects.set_index("area")["full"].reindex(world["area"].values)
-    first = ((full.dt.year - years[0]) * 12 + full.dt.month - 1).fillna(np.inf).to_numpy()
-    beside = np.where(neighbours & np.isinf(first)[:, None], first, np.inf).min(1)
-    since, since_beside = np.arange(len(month)) - first[:, None], np.arange(len(month)) - beside[:, None]
     runs = world["running"].any("wave").values
-    effect = (since >= 0) * (np.asarray(log_irr) @ runs)[:, None]
-    inside = lambda months: (INCIDENTS["window"][0] <= months) & (months < INCIDENTS["window"][1])
+    beside = (runs @ neighbours) & ~runs.any(0)
+    full = projects.drop_duplicates("project").set_index("project")["full"].loc[world["project"].values]
+    first = (full.dt.year - years[0]) * 12 + full.dt.month - 1
+    since = np.arange(len(month)) - first.to_numpy()[:, None]
+    effect = (runs.T * log_irr + beside.T * np.log(options["irr_neighbours"])) @ (since >= 0)
+    inside = (INCIDENTS["window"][0] <= since) & (since < INCIDENTS["window"][1])
     return xr.Dataset(
         {
             "expected": (("kind", "area", "month"), np.exp(rate + season[:, None] + area + city_month + year)),
-            "effect": (("area", "month"), effect + (since_beside >= 0) * np.log(options["irr_neighbours"])),
-            "recorded": (("area", "month"), np.where(since >= 0, options["reporting"], 1.0)),
-            "window": (("project", "area", "month"), runs[:, :, None] & inside(since)),
-            "window_neighbours": (("area", "month"), inside(since_beside)),
-            "log_irr": ("project", log_irr),
+            "effect": (("area", "month"), effect),
+            "recorded": (("area", "month"), np.where(runs.T @ (since >= 0), options["reporting"], 1.0)),
+            "window": (("project", "area", "month"), runs[:, :, None] & inside[:, None]),
+            "beside": (("project", "area", "month"), beside[:, :, None] & inside[:, None]),
         },
         coords={"kind": [kind["kind"] for kind in kinds], "month": month.astype(str).to_numpy(object)}
         | {"area": world["area"].values, "project": world["project"].values},
@@ -140,18 +144,21 @@ def count_incidents(drawn, rng) -> pd.DataFrame:
 def incidents_truth(drawn, options) -> dict:
     """The truth of incidents: ratios and differences of expected counts in the window of projects' areas (`irr` of what
     happened, `irr_recorded` of what was recorded), of the areas beside them, and of both (`irr_net`)."""
-    without, happened = drawn["expected"], drawn["expected"] * np.exp(drawn["effect"])
-    window, beside = drawn["window"].any("project"), drawn["window_neighbours"]
-    ratio = lambda where, rows=slice(None), seen=1.0: round(
-        float((happened * seen)[rows].where(where).sum() / without[rows].where(where).sum()), 6
-    )
+    without, effect, recorded = (drawn[name].values for name in ("expected", "effect", "recorded"))
+    happened = without * np.exp(effect)
+    windows, window, beside = drawn["window"].values, drawn["window"].values.any(0), drawn["beside"].values.any(0)
+    compare = lambda top, below, where: round(float(top[..., where].sum() / below[..., where].sum()), 6)
+    ratio = partial(compare, happened, without)
     return {
         "irr": ratio(window),
-        "irr_recorded": ratio(window, seen=drawn["recorded"]),
-        "irr_by_kind": {kind: ratio(window, [k]) for k, kind in enumerate(drawn["kind"].values.tolist())},
-        "irr_by_project": {str(one["project"].values): ratio(one) for one in drawn["window"]},
+        "irr_recorded": compare(happened * recorded, without, window),
+        "irr_by_kind": {
+            kind: compare(*both, window)
+            for kind, *both in zip(drawn["kind"].values.tolist(), happened, without, strict=True)
+        },
+        "irr_by_project": {p: ratio(one) for p, one in zip(drawn["project"].values.tolist(), windows, strict=True)},
         "irr_neighbours": ratio(beside),
         "irr_net": ratio(window | beside),
-        "incidents_averted": round(float((without - happened).where(window).sum()), 3),
+        "incidents_averted": round(float((without - happened)[:, window].sum()), 3),
         "reporting": options["reporting"],
     }
