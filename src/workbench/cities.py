@@ -12,6 +12,7 @@ import tomlkit
 
 from workbench import consistency, paths, provenance, schema
 from workbench.errors import ParameterError, nearest
+from workbench.geometry import with_neighbours
 from workbench.items import ITEMS
 from workbench.schema import INCIDENTS, STRATA, Faults, Sheet
 from workbench.sheets import FILES, file_of, read_manifest, read_sheet
@@ -67,6 +68,16 @@ def load_city(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> City:
     return read_folder(folder)
 
 
+def validate_survey(city: City) -> City:
+    """Return the city; ParameterError if it has incidents and no survey, so that nobody said how they feel."""
+    if city.respondents is None and city.shares is None:
+        allowed = "a city with respondents or shares; its recorded incidents are for notebook 06-recorded-incidents"
+        raise ParameterError(
+            f"{city.city} has no survey, only incidents: how residents feel cannot be told; allowed: {allowed}"
+        )
+    return city
+
+
 def survey_as_given(city: str, *, raw: str | os.PathLike[str] = "data/raw") -> Sheet | None:
     """The survey file of a city that `load_city` accepts, columns without use to us too; None for published shares."""
     folder, faults = paths.resolve(raw) / paths.validate_name(city, "city"), Faults()
@@ -87,6 +98,10 @@ def read_folder(folder: Path) -> City:
     if "areas" not in sheets or lacking and (survey & set(said) or "incidents" not in sheets):
         faults.raise_if_any(folder.name)
     tables = {table: schema.convert(sheet) for table, sheet in sheets.items()}
+    about, maps = said.get("areas", {}), []
+    if {"geometry", "geometry_area"} <= set(about) and "neighbours" not in tables["areas"]:
+        drawn = {"folder": folder, "file": about["geometry"], "named_by": about["geometry_area"]}
+        tables["areas"], maps = with_neighbours(tables["areas"], sheets["areas"], **drawn), [folder / drawn["file"]]
     faults.notices += [str(note) for note in said.get("notes", [])]
     if "population" not in tables and tables["areas"].get("population", pd.Series()).isna().all():
         faults.notices.append("areas have no population: every area counts alike in an effect")
@@ -103,7 +118,7 @@ def read_folder(folder: Path) -> City:
     return City(
         city=folder.name,
         notices=tuple(dict.fromkeys(faults.notices)),
-        data_hash=provenance.hash_files([folder / "city.toml", *(folder / sheet.file for sheet in sheets.values())]),
+        data_hash=provenance.hash_files([folder / "city.toml", *maps, *(folder / one.file for one in sheets.values())]),
         items=tuple(name for name in ITEMS if name in answers),
         weighted="weight" in tables.get("respondents", ()),
         discretion=discretion,

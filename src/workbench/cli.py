@@ -70,13 +70,16 @@ def check(city: City, raw: Raw = "data/raw") -> None:
 
     found = load_city(city, raw=resolve(raw))
     rows, shares, areas = found.respondents, found.shares, found.projects.groupby("project").size().items()
+    counts, months = found.incidents, [] if found.incidents is None else found.incidents["month"]
     facts = {
         "city": f"{found.name} ({found.city}){', simulated' if found.simulated else ''}",
         "areas": len(found.areas),
-        "waves": f"{len(found.waves)} ({', '.join(found.waves['wave'])})",
+        "waves": f"{len(found.waves)} ({', '.join(found.waves['wave'])})" if found.items else "",
         "respondents": "" if rows is None else f"{len(rows)}{', weighted' if found.weighted else ''}",
         "shares": "" if shares is None else f"{len(shares)} published percentages, no respondents",
-        "items": ", ".join(found.items),
+        "items": ", ".join(found.items) or "none: no survey, only incidents",
+        "incidents": "" if counts is None else f"{len(counts)} counts from {min(months)} to {max(months)}",
+        "kinds": ", ".join(f"{kind} ({word} discretion)" for kind, word in found.discretion.items()),
         "projects": ", ".join(f"{project} ({n} area{'s' if n > 1 else ''})" for project, n in areas) or "none",
     }
     print(*(f"{label + ':':<13} {value}" for label, value in facts.items() if value != ""), sep="\n")

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from workbench.answers import count_answers, residents
+from workbench.cities import validate_survey
 from workbench.errors import ParameterError, nearest
 from workbench.items import ITEMS
 from workbench.language import number, translator
@@ -75,6 +76,7 @@ def choices(city, *, item="", unsafe_from="", projects=(), comparison=(), window
     """The checked choices of an evaluation, defaults filled in; every fault in one ParameterError. `comparison`, which
     limits the never-treated areas, and `projects` are names or one text with `;` between; `unsafe_from` is the first
     category that counts as unsafe. `window_months` and `window` count from full start."""
+    validate_survey(city)
     projects, comparison, faults = _names(projects), _names(comparison), []
     known = [i for i in city.items if ITEMS[i].construct == "insecurity"]
     rows = city.projects[city.projects["project"].isin(projects)] if projects else city.projects

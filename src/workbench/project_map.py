@@ -25,7 +25,7 @@ def plot_timeline(rows, pairs, waves, *, ax: Axes, lang) -> str:
     projects, `project` and `project_other`, in one `area` at a time, from `begin` to `end` (NaT = still)."""
     _ = translator(lang).gettext
     shown = rows.head(40)
-    last = max(waves["end"].max(), rows[["full", "stop"]].max().max()) + pd.Timedelta(days=60)
+    last = pd.concat([waves["end"], rows["full"], rows["stop"]]).max() + pd.Timedelta(days=60)
     until, running = shown["stop"].fillna(last), shown.index[shown["stop"].isna()]
     both = pd.concat([pairs, pairs.assign(project=pairs["project_other"])])[["area", "project", "begin", "end"]]
     both = shown.reset_index().merge(both.fillna({"end": last}), on=["area", "project"]).set_index("index")

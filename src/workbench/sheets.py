@@ -30,6 +30,7 @@ ALLOWED = {"name": str, "language": str, "simulated": bool, "notes": list, "made
 ALLOWED |= {table: _allowed_in(table) for table in TABLES}
 ALLOWED["shares"]["assumed_n"] = (int, float, dict)
 ALLOWED["incidents"]["discretion"] = dict
+ALLOWED["areas"] |= {"geometry": str, "geometry_area": str}
 ALLOWED["respondents"]["routed"] = {name: ROUTED for name, item in ITEMS.items() if item.routed_out}
 
 
@@ -101,6 +102,9 @@ def _check_table(table: str, entry: dict, *, faults: Faults) -> None:
             faults.say(f"city.toml [{table}.codes.{column}]: code {code!r} = {label!r}{hint}")
     if "routed" in entry:
         entry["routed"] = {item: routed for item, routed in entry["routed"].items() if len(routed) == len(ROUTED)}
+    if len(drawn := {"geometry", "geometry_area"} - set(entry)) == 1:
+        allowed = "geometry, a GeoJSON file, with geometry_area, its property that holds the area"
+        faults.say(f"city.toml [{table}]: {drawn.pop()} is missing; allowed: {allowed}")
     for kind in [kind for kind, said in entry.get("discretion", {}).items() if said not in DISCRETION]:
         said, allowed = entry["discretion"].pop(kind), ", ".join(DISCRETION)
         faults.say(f"city.toml [{table}.discretion]: {kind} = {said!r}; allowed: {allowed}")
