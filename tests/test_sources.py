@@ -4,10 +4,12 @@ import datetime
 from pathlib import Path
 
 import openpyxl
+import pandas as pd
 import pytest
 
 from workbench.cities import load_city
 from workbench.errors import SchemaError
+from workbench.items import ITEMS
 from workbench.sources.stadsmonitor import import_files
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "stadsmonitor"
@@ -107,6 +109,43 @@ def test_the_published_files_give_mechelens_published_shares(tmp_path):
     }
     assert city.items == ("stadsmonitor_neighbourhood", "stadsmonitor_municipality")
     assert city.shares.query("wave == '2011'")["area"].nunique() == 13
+
+
+def test_social_fabric_of_2023_is_read_as_cohesion_the_score_made_of_it_is_not_and_one_wave_of_several_is_left_out(
+    panel_xlsx, long_csv, tmp_path
+):
+    name = "Sociaal weefsel in de buurt"
+    rows = [
+        f"Antwerpen,{area},1,{name}{more},{pct},{sheet},Samenleven,Fabric,2023\n"
+        for area, pct in (("Mechelen", 66), ("Pelt", 80))
+        for sheet, more in (("SA_S_15", " - Mensen in de buurt zijn te vertrouwen"), ("SA_S_28", ""))
+    ]
+    long_csv.write_text(long_csv.read_text() + "".join(rows))
+    import_files([long_csv], out=tmp_path / "raw" / "flanders")
+    city = load_city("flanders", raw=tmp_path / "raw")
+    assert city.items == ("stadsmonitor_neighbourhood", "stadsmonitor_trust")
+    trust = city.shares[city.shares["item"] == "stadsmonitor_trust"]
+    assert trust.set_index("area")["share"].to_dict() == {"Mechelen": 66, "Pelt": 80} and set(trust["category"]) == {
+        "agree"
+    }
+    assert ITEMS["stadsmonitor_trust"].categories[0] == "agree", "agreeing is the cohesive end"
+    import_files([panel_xlsx(), long_csv], out=tmp_path / "raw" / "both")
+    both = load_city("both", raw=tmp_path / "raw")
+    assert both.items == ("stadsmonitor_neighbourhood",)
+    assert any("stadsmonitor_trust: published for one wave only" in notice for notice in both.notices)
+
+
+@NEEDS_REAL
+def test_published_social_fabric_and_insecurity_of_2023_go_with_each_other_as_published(tmp_path):
+    import_files([REAL / "survey_2023_samenleven_long.csv"], out=tmp_path / "flanders")
+    shares = load_city("flanders", raw=tmp_path).shares.set_index(["area", "item"])["share"].unstack()
+    fabric = shares[[f"stadsmonitor_{name}" for name in ("help", "trust", "contact", "home")]]
+    with_insecurity = fabric.corrwith(shares["stadsmonitor_neighbourhood"]).round(2)
+    assert len(shares) == 299 and with_insecurity.tolist() == [-0.65, -0.71, -0.5, -0.69]
+    raw = pd.read_csv(REAL / "survey_2023_samenleven_long.csv")
+    score = raw[raw["source_sheet"] == "SA_S_28"].set_index("gemeente")["pct"]
+    assert round(score.corr(shares["stadsmonitor_neighbourhood"]), 2) == -0.62
+    assert round(score.corr(fabric.mean(axis=1)), 2) == 0.94
 
 
 @NEEDS_REAL

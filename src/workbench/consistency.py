@@ -171,6 +171,11 @@ def check_projects(tables: Tables, sheets: Sheets) -> None:
 def check_incidents(tables: Tables, sheets: Sheets) -> None:
     """One length of period for a kind, and counts that differ; notices on what is not recorded, which is never a 0."""
     rows, sheet, areas = tables["incidents"], sheets["incidents"], tables["areas"]
+    if "population" in rows and "population" not in areas and "population" not in tables:
+        text = sheet.frame["population"]
+        sheet.refuse(text[text.isna()], f"a number above 0 in every row, or a population in {sheets['areas'].file}")
+    if "count" not in sheet.frame:
+        return
     form = rows["month"].str.len().map({4: "Y", 7: "M"}).mask(rows["month"].str.contains("Q", na=False), "Q")
     for kind, part in rows.groupby("kind"):
         usual = form[part.index].mode()
@@ -194,9 +199,6 @@ def check_incidents(tables: Tables, sheets: Sheets) -> None:
         if gap := span * counted["area"].nunique() - len(counted):
             of = f"{span * counted['area'].nunique():,} area-periods from {periods.min()} to {periods.max()}"
             sheet.faults.notices.append(f"{told}{gap:,} of {of} are not recorded: left out, none is a 0")
-    if "population" in rows and "population" not in areas and "population" not in tables:
-        text = sheet.frame["population"]
-        sheet.refuse(text[text.isna()], f"a number above 0 in every row, or a population in {sheets['areas'].file}")
 
 
 def _comparison_exists(tables: Tables, dated: pd.DataFrame, usable: pd.DataFrame) -> bool:

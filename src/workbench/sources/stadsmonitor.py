@@ -1,7 +1,7 @@
 """The Flemish Gemeente-Stadsmonitor as published: the panel xlsx (2011-2017) and the long csv of 2023.
 
 xlsx: Gemeente, Indicator, Item, an unnamed year (an Excel date, or plain), an empty column, three percentages (blank is
-0), then a footer from "Selectiestatus:" on. csv: the whole percentage of a municipality that answered often or always.
+0), then a footer from "Selectiestatus:" on. csv: the whole percentage of a municipality that gave one class of answers.
 What the publisher does not say is assumed in stadsmonitor.toml and told in the city's notices."""
 
 import tomllib
@@ -13,6 +13,7 @@ import pandas as pd
 
 from workbench import cities
 from workbench.errors import SchemaError
+from workbench.items import ITEMS
 from workbench.schema import Faults, Sheet, lines_of
 
 ABOUT = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -103,7 +104,8 @@ def _read_long(file: str, raw: pd.DataFrame, *, faults: Faults) -> pd.DataFrame:
     sheet = Sheet("shares", file, rows, faults)
     sheet.refuse(rows["pct"][~rows["share"].between(0, 100)], "a percentage from 0 to 100")
     sheet.refuse(rows["jaar"][rows["jaar"] != "2023"], "2023")
-    return rows.assign(area=rows["gemeente"].str.strip(), wave=rows["jaar"], category="often-always")
+    listed = rows["item"].map(lambda item: ABOUT["listed"][ITEMS[item].construct])
+    return rows.assign(area=rows["gemeente"].str.strip(), wave=rows["jaar"], category=listed)
 
 
 def _unmatched(shares: pd.DataFrame) -> list[str]:
