@@ -14,6 +14,7 @@ HOMES = {"area": "areas", "wave": "waves", "project": "projects", "neighbours": 
 PROJECT_DATES = ("announced", "start", "full", "stop")
 MOST_NAMES = 10  # of a city's own areas and waves, as many as a message lists
 TOTALS_DIFFER = 0.05
+MOST_KINDS = 100  # of incidents
 
 
 def check(tables: Tables, sheets: Sheets) -> None:
@@ -170,35 +171,36 @@ def check_projects(tables: Tables, sheets: Sheets) -> None:
 
 def check_incidents(tables: Tables, sheets: Sheets) -> None:
     """One length of period for a kind, and counts that differ; notices on what is not recorded, which is never a 0."""
-    rows, sheet, areas = tables["incidents"], sheets["incidents"], tables["areas"]
+    rows, sheet, areas, notices = tables["incidents"], sheets["incidents"], tables["areas"], []
     if "population" in rows and "population" not in areas and "population" not in tables:
         text = sheet.frame["population"]
         sheet.refuse(text[text.isna()], f"a number above 0 in every row, or a population in {sheets['areas'].file}")
-    if "count" not in sheet.frame:
+    extra = rows["kind"].dropna().drop_duplicates().iloc[MOST_KINDS:]
+    sheet.refuse(extra, f"at most {MOST_KINDS} kinds")
+    if len(extra) or "count" not in sheet.frame:
         return
-    form = rows["month"].str.len().map({4: "Y", 7: "M"}).mask(rows["month"].str.contains("Q", na=False), "Q")
-    for kind, part in rows.groupby("kind"):
-        usual = form[part.index].mode()
-        other = part["month"][form[part.index].ne(usual.iloc[0]) & form[part.index].notna()] if len(usual) else ()
-        if len(other):
-            sheet.refuse(
-                other, f"one length of period for {kind}, such as {part['month'].drop(other.index).dropna().iloc[0]}"
-            )
-            continue
-        counted = part.dropna(subset=["area", "month", "count"])
+    length = rows["month"].str.len().map({4: "Y", 7: "M"}).mask(rows["month"].str.contains("Q", na=False), "Q")
+    for kind, part in rows.assign(length=length).dropna(subset=["area", "month"]).groupby("kind"):
+        usual, counted = part["length"].mode().iloc[0], part.dropna(subset="count")
+        example = part.loc[part["length"] == usual, "month"].iloc[0]
+        sheet.refuse(part["month"][part["length"] != usual], f"one length of period for {kind}, such as {example}")
         if counted["count"].nunique() <= 1:
             sheet.refuse(sheet.frame["count"][part.index], f"at least two different counts of {kind}")
-            continue
-        periods = pd.PeriodIndex(counted["month"], freq=usual.iloc[0])
-        never = areas["area"][~areas["area"].isin(counted["area"])].dropna()
-        told = f"{sheet.file}: {kind}: "
-        if len(never):
-            some = ", ".join(never[:MOST_NAMES]) + ", ..." * (len(never) > MOST_NAMES)
-            sheet.faults.notices.append(f"{told}not recorded in {len(never)} of {len(areas)} areas: {some}")
-        span = (periods.max() - periods.min()).n + 1
-        if gap := span * counted["area"].nunique() - len(counted):
-            of = f"{span * counted['area'].nunique():,} area-periods from {periods.min()} to {periods.max()}"
-            sheet.faults.notices.append(f"{told}{gap:,} of {of} are not recorded: left out, none is a 0")
+        elif (part["length"] == usual).all():
+            notices.append(_not_recorded(f"{sheet.file}: {kind}", counted, usual, areas["area"].dropna()))
+    sheet.faults.notices += [told for told in notices if told]
+
+
+def _not_recorded(what: str, rows: pd.DataFrame, length: str, areas: pd.Series) -> str:
+    """Say in which areas and in how many area-periods of the others something is not recorded; "" if it all is."""
+    periods, never = pd.PeriodIndex(rows["month"], freq=length), areas[~areas.isin(rows["area"])]
+    whole = ((periods.max() - periods.min()).n + 1) * rows["area"].nunique()
+    some = ", ".join(never[:MOST_NAMES]) + ", ..." * (len(never) > MOST_NAMES)
+    told = [f"not recorded in {len(never)} of {len(areas)} areas ({some})"] * (len(never) > 0)
+    if gap := whole - len(rows):
+        of = f"{whole:,} area-periods from {periods.min()} to {periods.max()}"
+        told.append(f"{gap:,} of {of} are not recorded: left out, none is a 0")
+    return f"{what}: {'; '.join(told)}" if told else ""
 
 
 def _comparison_exists(tables: Tables, dated: pd.DataFrame, usable: pd.DataFrame) -> bool:
