@@ -24,7 +24,8 @@ OPTIONS = {
     "pool": ["--out", "--lang", "-p"],
     "simulate": [
         "--out", "--areas", "--treated", "--waves", "--respondents", "--projects", "--effect-pp", "--baseline-unsafe",
-        "--baseline-gap-pp", "--trend", "--shock-sd", "--shock-rho", "--seed", "--shares",
+        "--baseline-gap-pp", "--trend", "--shock-sd", "--shock-rho", "--seed", "--shares", "--no-cohesion", "--no-incidents",
+        "--cohesion-effect", "--cohesion-pull", "--confounding", "--irr", "--irr-neighbours", "--reporting",
     ],
     "import": ["--out", "--projects"],
     "run": ["--out", "--jobs", "--scheduler", "--resume", "--only", "--keep-going", "--minutes"],
@@ -193,12 +194,25 @@ def test_simulate_passes_every_option_on(monkeypatch, tmp_path):
 
     seen = {}
     monkeypatch.setattr(simulate, "simulate_city", lambda out, **options: seen.update(options, out=out))
-    answer = workbench("simulate", "--out", str(tmp_path / "x"), "--effect-pp", "0", "--trend", "-0.08", "--shares")
+    given = [
+        "--effect-pp",
+        "0",
+        "--trend",
+        "-0.08",
+        "--shares",
+        "--no-incidents",
+        "--cohesion-pull",
+        "-0.4",
+        "--irr",
+        "1",
+    ]
+    answer = workbench("simulate", "--out", str(tmp_path / "x"), *given)
     assert answer.exit_code == 0, answer.output
     assert seen == {
         "out": tmp_path / "x", "areas": 24, "treated": 8, "waves": 5, "respondents": 6000, "projects": 4, "effect_pp": 0.0,
         "baseline_unsafe": 0.2, "baseline_gap_pp": 6.0, "trend": -0.08, "shock_sd": 0.1, "shock_rho": 0.0, "seed": 1,
-        "shares": True,
+        "shares": True, "no_cohesion": False, "no_incidents": True, "cohesion_effect": 0.15, "cohesion_pull": -0.4,
+        "confounding": 0.0, "irr": 1.0, "irr_neighbours": 1.0, "reporting": 1.0,
     }  # fmt: skip
 
 

@@ -116,7 +116,8 @@ def test_a_city_is_told_by_its_counts_and_areas_with_the_fewest_answers_stand_fi
 
 
 def test_published_shares_are_counted_as_such_and_an_assumed_number_of_answers_is_called_assumed(shown, tmp_path):
-    simulate_city(tmp_path / "town", areas=4, treated=1, waves=3, respondents=500, projects=1, seed=4, shares=True)
+    size = {"areas": 4, "treated": 1, "waves": 3, "respondents": 500, "projects": 1, "seed": 4}
+    simulate_city(tmp_path / "town", **size, shares=True, no_cohesion=True)
     table = pd.read_csv(tmp_path / "town" / "shares.csv", dtype=str).drop(columns="n")
     other = table[table["wave"] < table["wave"].max()].assign(item="flanders_neighbourhood")
     pd.concat([table, other]).to_csv(tmp_path / "town" / "shares.csv", index=False)
