@@ -87,6 +87,7 @@ ENCODINGS = [
 ]
 KEYS = [
     "separator", "encoding", "decimal", "missing", "columns", "codes", "file", "routed", "assumed_n", "notes", "made_by", "x",
+    "geometry", "geometry_area", "discretion",
 ]  # fmt: skip
 RENAMED = ["x", "areas", "shares", "x" * 10_000, "", "=cmd", "a.b"]
 TOML = [  # that is none, or more of it than anyone writes
@@ -142,7 +143,8 @@ def _written(rows, *, separator=",", encoding="utf-8", end="\n", quoting=csv.QUO
 
 @cache
 def bases() -> dict[str, tuple[dict, dict[str, list[list[str]]]]]:
-    """The sound cities: of respondents, of shares, and of respondents in a city's own words; manifest and tables of each."""
+    """The sound cities: of respondents, of shares, of recorded incidents alone, and of respondents and incidents in a
+    city's own words; manifest and tables of each."""
     found = {}
     with tempfile.TemporaryDirectory() as place:
         for name in ("respondents", "shares"):
@@ -155,7 +157,7 @@ def bases() -> dict[str, tuple[dict, dict[str, list[list[str]]]]]:
     manifest, tables = copy.deepcopy(found["respondents"])
     survey = tables["survey.csv"]
     weights = ["weight", *(f"{0.5 + k % 7 / 4:g}".replace(".", ",") for k in range(len(survey) - 1))]
-    tables["survey.csv"] = survey = [[*row, weight] for row, weight in zip(survey, weights, strict=True)]
+    tables["survey.csv"] = survey = [[*row[:6], weight] for row, weight in zip(survey, weights, strict=True)]
     survey[0] = ["Nr", "Wijk", "Golf", "Geslacht", "Leeftijd", "Onveilig", "Gewicht"]
     codes = {"1": "never", "2": "rarely", "3": "sometimes", "4": "often", "5": "always"}
     own = {label: code for code, label in codes.items()}
@@ -168,6 +170,13 @@ def bases() -> dict[str, tuple[dict, dict[str, list[list[str]]]]]:
         "decimal": ",",
     }
     manifest["respondents"] |= about | {"separator": ";", "encoding": "cp1252", "missing": ["9", "99"]}
+    tables["incidents.csv"][0][:4] = ["Wijk", "Maand", "Soort", "Aantal"]
+    columns = dict(zip(("area", "month", "kind", "count"), tables["incidents.csv"][0], strict=False))
+    codes = {"kind": {"nuisance": "street-noise", "vandalism": "vandalism"}}
+    manifest["incidents"] |= {"columns": columns, "codes": codes, "discretion": {"street-noise": "high"}}
+    alone, files = copy.deepcopy(found["respondents"])
+    files = {name: files[name] for name in ("areas.csv", "projects.csv", "incidents.csv")}
+    found["incidents"] = {name: said for name, said in alone.items() if name not in ("respondents", "waves")}, files
     found["own words"] = manifest, tables
     return found
 
@@ -329,7 +338,7 @@ GENTLE = {  # what a city could well write
     "assignment": ["random"], "focus": ["radicalisation", "", "public-space"], "primary_item": [""], "date": ["1900-01-01", "2099-12-31"],
     "unsafe_neighbourhood": ["never", "always", ""], "Onveilig": ["1", "5", "99"], "sex": ["f", "x", ""], "education": ["low", "🎓", ""],
     "mode": ["web", "<b>web</b>", "=1+1"], "kind": ["meeting", "{x}", "$a_b$"], "name": ["<script>x</script>", "=cmd", "%", "$\\frac{", "é"],
-    "trigger": ["", "x" * 100], "note": ["line\nline", "x" * 2000], "unit": ["%", "€/m²"], "questionnaire_version": ["2", "b"],
+    "month": ["2023", "2023-Q1", "2024-02", "1900-01", "2099"], "trigger": ["", "x" * 100], "note": ["line\nline", "x" * 2000], "unit": ["%", "€/m²"], "questionnaire_version": ["2", "b"],
 }  # fmt: skip
 
 
@@ -343,7 +352,7 @@ def gently(case, draw):
                 name, "projects.csv"
             )
         ]
-        tables = [file if file in case.tables else "waves.csv" for file in tables]
+        tables = [file if file in case.tables else "areas.csv" for file in tables]
         case.tables[tables[0]] = [[*row, "1" if line else name] for line, row in enumerate(case.tables[tables[0]])]
     file, value = _pick(draw, tables), _pick(draw, GENTLE[name])
     rows = case.tables[file]
@@ -475,7 +484,7 @@ def _steps(case, draw, steps):
 @st.composite
 def city_cases(draw):
     """A spoilt city."""
-    base = draw(st.sampled_from(["respondents", "shares", "own words"]))
+    base = draw(st.sampled_from(["respondents", "shares", "incidents", "own words"]))
     manifest, tables = copy.deepcopy(bases()[base])
     form = {"survey.csv": {"separator": ";", "encoding": "cp1252"}} if base == "own words" else {}
     return _steps(Case(base, manifest, tables, form, call={"city": "spoilt"}), draw, CITY_STEPS)

@@ -215,6 +215,11 @@ def test_a_city_of_incidents_alone_is_read_listed_written_and_checked(load, tmp_
     )
 
 
+def test_waves_without_a_survey_are_nobodys_waves(load, city_files):
+    city = load(waves__csv=city_files["waves.csv"], projects__csv="project,area,start\nmeet,north,2021-02-01\n")
+    assert len(city.waves) == 0 and city.projects["project"].tolist() == ["meet"]
+
+
 def test_how_residents_feel_cannot_be_told_from_incidents_and_the_refusal_says_what_can(load, tmp_path):
     city = load()
     for refuse in (validate_survey, choices):

@@ -97,7 +97,8 @@ def read_folder(folder: Path) -> City:
     lacking = "waves" not in sheets or not survey & set(sheets)
     if "areas" not in sheets or lacking and (survey & set(said) or "incidents" not in sheets):
         faults.raise_if_any(folder.name)
-    tables = {table: schema.convert(sheet) for table, sheet in sheets.items()}
+    used = [sheet for sheet in sheets.values() if sheet.table != "waves" or not lacking]  # waves are those of a survey
+    tables = {sheet.table: schema.convert(sheet) for sheet in used}
     about, maps = said.get("areas", {}), []
     if {"geometry", "geometry_area"} <= set(about) and "neighbours" not in tables["areas"]:
         drawn = {"folder": folder, "file": about["geometry"], "named_by": about["geometry_area"]}
