@@ -48,7 +48,12 @@ def parameters(panel, rng, *, confounding=None):
     centred = lambda sd, n: sd * (rng.standard_normal(n) @ (np.eye(n) - 1 / n))
     correlation = lambda: 2 * rng.beta(2, 2) - 1
     size, start = panel.sizes, np.unique(panel["cohort"].values)
-    true = {"corr_project": correlation(), "corr_area": correlation(), "corr_shock": correlation(), "rho": rng.beta(2, 2)}
+    true = {
+        "corr_project": correlation(),
+        "corr_area": correlation(),
+        "corr_shock": correlation(),
+        "rho": rng.beta(2, 2),
+    }
     project = rng.standard_normal(size["project"]), rng.standard_normal(size["project"])
     mixed = true["corr_project"] * project[0] + np.sqrt(1 - true["corr_project"] ** 2) * project[1]
     priors = {"": (0.17, 0.7, 0.17, 1.5, 1.0), "_cohesion": (0.15, 0.5, 0.15, 1.0, 0.5)}
@@ -63,8 +68,14 @@ def parameters(panel, rng, *, confounding=None):
     gap = np.exp(rng.standard_normal(size["category"] - 2))
     cut = np.concatenate([[0.0], gap.cumsum()])
     true["cut"] = cut - cut[panel.attrs["unsafe_index"] - 1]
-    if confounding is not None:  # sd large enough to be seen, a usual share unsafe, and both effects about their prior's size
-        true |= {"sd_shock": rng.uniform(0.15, 0.3), "sd_shock_cohesion": rng.uniform(0.15, 0.3), "pull": rng.normal(-0.3, 0.15)}
+    if (
+        confounding is not None
+    ):  # sd large enough to be seen, a usual share unsafe, and both effects about their prior's size
+        true |= {
+            "sd_shock": rng.uniform(0.15, 0.3),
+            "sd_shock_cohesion": rng.uniform(0.15, 0.3),
+            "pull": rng.normal(-0.3, 0.15),
+        }
         true |= {"level": np.full(len(start), -1.2) + 0.2 * rng.standard_normal(len(start)), "wave": 0.1 * true["wave"]}
         ratio = true["pull"] * true["sd_shock_cohesion"] / true["sd_shock"]
         from scipy.optimize import brentq
@@ -80,15 +91,18 @@ def worlds(panel, true, rng):
 
     areas, waves = panel.sizes["area"], panel.sizes["wave"]
     cohort = np.unique(panel["cohort"].values, return_inverse=True)[1]
-    pair = lambda r, shape: (lambda x, y: (x, r * x + np.sqrt(1 - r**2) * y))(*rng.standard_normal((2, *shape)))
-    standing, shocks = pair(true["corr_area"], (areas,)), pair(true["corr_shock"], (areas, waves))
+    standing, shocks = rng.standard_normal((2, areas)), rng.standard_normal((2, areas, waves))
+    for pair, r in ((standing, true["corr_area"]), (shocks, true["corr_shock"])):
+        pair[1] = r * pair[0] + np.sqrt(1 - r**2) * pair[1]
     design, made = panel["design"].transpose("area", "wave", "effect").values, []
     for tail, area, shock in zip(("", "_cohesion"), standing, shocks, strict=True):
         walk = shock.copy()
         for t in range(1, waves):
             walk[:, t] = true["rho"] * walk[:, t - 1] + np.sqrt(1 - true["rho"] ** 2) * shock[:, t]
         level = true[f"level{tail}"][cohort] + true[f"sd_area{tail}"] * area
-        made.append(level[:, None] + true[f"wave{tail}"] + true[f"sd_shock{tail}"] * walk + design @ true[f"delta{tail}"])
+        made.append(
+            level[:, None] + true[f"wave{tail}"] + true[f"sd_shock{tail}"] * walk + design @ true[f"delta{tail}"]
+        )
     return made
 
 
@@ -143,3 +157,157 @@ def city_of(seed, *, confounding=None, **options):
     found = cohesion.changes(first, draws).isel(chain=0, draw=0)
     true |= {"changes": found.to_dataframe()[["cohesion", "insecurity"]], "draws": draws, "discrimination": slopes}
     return city, panel, true
+
+
+def fitted(city, panel, *, draws=400, seed=1):
+    """Draws of M2 by `cohesion`'s own model, compiled once for all panels of one shape; not repeated."""
+    import numpy as np
+
+    from workbench.inference import sampler
+    from workbench.measurement import cohesion_index
+    from workbench.models.joint import build_model, index_data
+    from workbench.models.perceived import model_data
+
+    index, shape = cohesion_index(city, panel), tuple(panel.sizes.values())
+    if shape not in KEPT:
+        model = build_model(panel, index, keep_empty=True)
+        KEPT[shape] = sampler(model, draws=draws, tune=200, chains=2, target_accept=0.8, many=True, cores=1)
+    data = {k: np.asarray(v) for k, v in (model_data(panel, keep_empty=True) | index_data(index)).items()}
+    return index, KEPT[shape](seed, **data)
+
+
+def calibrate(seed):
+    """One city from the prior: truth and intervals of both effects, by project and of all, and of the four corners."""
+    from workbench import cohesion, estimands
+    from workbench.inference import diagnostics
+
+    city, panel, truth = city_of(seed)
+    index, idata = fitted(city, panel, seed=seed)
+    found = cohesion.changes(panel, idata["posterior"].to_dataset())
+    corners, rows = cohesion.quadrants(found).set_index("project"), []
+    for project, true in truth["changes"].iterrows():
+        row = {"seed": seed, "project": project, "se": float(index["se"].mean())}
+        for name in ("cohesion", "insecurity"):
+            summary = estimands.summarise(found[name].sel(project=project))
+            row |= {f"{name}_{key}": summary[key] for key in ("mean", "sd", "lower50", "upper50", "lower90", "upper90")}
+            row[f"{name}_truth"] = float(true[name])
+        for corner, (more, safer) in cohesion.QUADRANTS.items():
+            row[corner] = float(corners.loc[project, corner])
+            row[f"is {corner}"] = int((true["cohesion"] > 0) == more and (true["insecurity"] < 0) == safer)
+        rows.append(row | diagnostics(idata))
+    return rows
+
+
+def mechanism(seed):
+    """One city with a planted pull, odd seeds without confounding and even ones with 0.3: the natural indirect effect
+    at no confounding and at the planted one, by the split sample, and its truth."""
+    import numpy as np
+
+    from workbench import cohesion, estimands
+    from workbench.inference import diagnostics
+    from workbench.panel import build_panel
+
+    confounding = 0.0 if seed % 2 else 0.3
+    city, panel, truth = city_of(seed, confounding=confounding, respondents=8000)
+    half = cohesion.split(city, panel, seed=seed)
+    again = build_panel(half, item="unsafe_neighbourhood")
+    _index, idata = fitted(half, again, seed=seed)
+    draws = idata["posterior"].to_dataset()
+    right = float(cohesion.through(panel, truth["draws"], truth["pull"]).item())
+    row = {"seed": seed, "confounding": confounding, "pull": truth["pull"], "r": truth["corr_shock"], "truth": right}
+    for name, rho in (("at_0", 0.0), ("at_planted", confounding)):
+        summary = estimands.summarise(cohesion.through(again, draws, cohesion.slope(draws, rho)))
+        row |= {f"{name}_{key}": summary[key] for key in ("mean", "sd", "lower90", "upper90")}
+    row |= {f"r_{key}": float(np.quantile(draws["corr_shock"], q)) for key, q in (("lower90", 0.05), ("upper90", 0.95))}
+    return [row | diagnostics(idata)]
+
+
+def repeat(name, one, cities):
+    """Rows of all cities, those of an earlier run kept."""
+    import pandas as pd
+
+    file = RESULTS / f"cohesion-{name}.csv"
+    rows = pd.read_csv(file, keep_default_na=False).to_dict("records") if file.is_file() else []
+    for seed in sorted(set(range(1, cities + 1)) - {row["seed"] for row in rows}):
+        rows += one(seed)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(file, index=False, float_format="%.6g")
+        print(f"\r{name}: city {seed} of {cities}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return pd.read_csv(file, keep_default_na=False)
+
+
+def report_calibrate(table):
+    """Coverage of both effects, and the four corners' chances against how often they were so, by tenth."""
+    import numpy as np
+
+    from workbench.cohesion import QUADRANTS
+
+    for project, rows in (
+        ("all projects", table[table["project"] == ""]),
+        ("each project", table[table["project"] != ""]),
+    ):
+        for name in ("cohesion", "insecurity"):
+            inside = [
+                rows[f"{name}_truth"].between(rows[f"{name}_lower{q}"], rows[f"{name}_upper{q}"]).mean()
+                for q in (50, 90)
+            ]
+            error = rows[f"{name}_mean"] - rows[f"{name}_truth"]
+            told = f"50 % {inside[0]:.1%}, 90 % {inside[1]:.1%}; mean error {error.mean():+.3f} ({error.sem():.3f})"
+            print(
+                f"{name}, {project} ({len(rows)}): {told}, its sd {error.std():.3f}, posterior sd {rows[f'{name}_sd'].mean():.3f}"
+            )
+    rows = table[table["project"] != ""]
+    chance = np.concatenate([rows[corner] for corner in QUADRANTS])
+    true = np.concatenate([rows[f"is {corner}"] for corner in QUADRANTS])
+    tenth = np.minimum((10 * chance).astype(int), 9)
+    for k in range(10):
+        p, n = chance[tenth == k], (tenth == k).sum()
+        if n:
+            error = np.sqrt(max((p * (1 - p)).sum(), 1e-9)) / n
+            print(f"chance {k / 10:.1f}-{(k + 1) / 10:.1f}: {n:4d}, said {p.mean():.3f}, was {true[tenth == k].mean():.3f}, "
+                  f"off by {(true[tenth == k].mean() - p.mean()) / error:+.1f} binomial standard errors")  # fmt: skip
+
+
+def report_mechanism(table):
+    """Coverage of the natural indirect effect where nothing confounds, and at and beside the planted confounding."""
+    for confounding, rows in table.groupby("confounding"):
+        for name in ("at_0", "at_planted"):
+            inside = rows["truth"].between(rows[f"{name}_lower90"], rows[f"{name}_upper90"]).mean()
+            error = (rows[f"{name}_mean"] - rows["truth"]).mean()
+            print(f"confounding {confounding}, {len(rows)} cities, curve {name}: 90 % holds the truth in {inside:.1%}, "
+                  f"mean error {error:+.2f} pp, posterior sd {rows[f'{name}_sd'].mean():.2f}")  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["calibrate", "mechanism", "flanders", "time"])
+    parser.add_argument("--cities", type=int, default=60)
+    chosen = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    tasks = {"calibrate": (calibrate, report_calibrate), "mechanism": (mechanism, report_mechanism)}
+    if chosen.what in tasks:
+        one, report = tasks[chosen.what]
+        report(repeat(chosen.what, one, chosen.cities))
+    else:
+        {"time": measure}[chosen.what]()
+
+
+def measure():
+    """Seconds of one `cohesion.evaluate` at its usual length."""
+    import time
+
+    from workbench import cohesion
+    from workbench.panel import build_panel
+    from workbench.simulate import draw_city
+
+    city, truth = draw_city(areas=24, treated=8, waves=5, projects=4, respondents=2000, seed=1)
+    panel, began, spent = build_panel(city), time.perf_counter(), time.process_time()
+    idata, summary, _rows = cohesion.evaluate(city, panel, seed=1, lang="en")
+    told = f"{time.perf_counter() - began:.1f} s, {time.process_time() - spent:.1f} s of processor"
+    print(f"cohesion.evaluate: {told}; repeated {idata.attrs.get('reruns', 0)} times; {summary['diagnostics']}")
+    print(f"effect {summary['att_sd']['mean']:.3f} (true {truth['cohesion']['att_sd']:.3f})")
+
+
+if __name__ == "__main__":
+    main()

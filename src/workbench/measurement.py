@@ -21,7 +21,7 @@ import pandas as pd
 import xarray as xr
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
-from scipy.special import expit, logit, logsumexp
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 from workbench.answers import count_answers
@@ -143,9 +143,12 @@ def _listed(answers, sizes):
 
 def _posterior(listed, c, table):
     """Each person's log-likelihood and the weights of the grid (person, theta), given the index `c` of his area-wave."""
-    log = listed @ table - 0.5 * (GRID - c[:, None]) ** 2 + np.log((GRID[1] - GRID[0]) / np.sqrt(2 * np.pi))
-    total = logsumexp(log, axis=1)
-    return total, np.exp(log - total[:, None])
+    log = listed @ table - 0.5 * (GRID - c[:, None]) ** 2
+    top = log.max(1, keepdims=True)
+    weights = np.exp(log - top)
+    total = weights.sum(1, keepdims=True)
+    step = (GRID[1] - GRID[0]) / np.sqrt(2 * np.pi)
+    return (top + np.log(total * step))[:, 0], weights / total
 
 
 def _fit(answers, cell, weight, sizes, *, cells):
