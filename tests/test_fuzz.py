@@ -35,7 +35,7 @@ def test_a_spoilt_plan_is_accepted_or_refused_in_words_and_nothing_is_written(ro
 
 def city(base="respondents", late=(), special=None, **said):
     manifest, tables = copy.deepcopy(fuzz.bases()[base])
-    manifest["respondents" if base != "shares" else "shares"] |= said
+    manifest[base if base in ("shares", "incidents") else "respondents"] |= said
     return fuzz.Case(base, manifest, tables, late=list(late), special=special or {}, call={"city": "spoilt"})
 
 
