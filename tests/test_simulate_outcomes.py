@@ -7,6 +7,7 @@ import xarray as xr
 from scipy.special import expit
 
 from workbench import schema, simulate, simulate_outcomes
+from workbench.cities import load_city
 from workbench.errors import ParameterError
 from workbench.items import ITEMS
 from workbench.simulate import draw_city
@@ -261,6 +262,13 @@ def test_published_cohesion_is_the_share_of_each_answer_and_victims_are_not_publ
     counts = people.groupby(["area", "wave", "dutch_home"]).size() / people.groupby(["area", "wave"]).size() * 100
     rows = shares[shares["item"] == "dutch_home"].set_index(["area", "wave", "category"])["share"]
     np.testing.assert_allclose(rows, counts.reindex(rows.index, fill_value=0.0), atol=0.051)
+
+
+def test_the_smallest_survey_leaves_out_what_all_its_respondents_answer_alike(tmp_path):
+    size = {"areas": 2, "treated": 1, "projects": 1, "waves": 3, "respondents": 12, "seed": 3}
+    asked = load_city(simulate.simulate_city(tmp_path / "hamlet", **size).name, raw=tmp_path)
+    assert "dutch_home" in asked.items and "victim_reported" not in asked.items
+    assert asked.incidents is not None and "victim_reported" in draw_city(**size | {"respondents": 600})[0].items
 
 
 def test_impossible_worlds_are_refused_together():

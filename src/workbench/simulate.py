@@ -37,15 +37,12 @@ NOTE = "Simulated: no real people, places or projects. The true effect is in tru
 
 def simulate_city(out, **options) -> Path:
     """Write a city folder with truth.json, return it; `options` and errors as `draw_city`. truth.json has att_pp and
-    by_project in percentage points (negative is safer), latent on the logit scale, and the parameters of the call."""
+    by_project in percentage points (negative is safer), latent on the logit scale, cohesion and incidents (docs/data.md),
+    and the parameters of the call."""
     out = Path(out)
     city, truth = draw_city(**options, city=out.name, name=out.name.capitalize())
-    # Whole numbers are written without a point.
-    filled_in = {
-        "respondents": ["weight"],
-        "shares": ["assumed", "rounding"],
-        "incidents": ["population"],
-    }  # by the reader
+    # What the reader of the folder fills in is left out; whole numbers are written without a point.
+    filled_in = {"respondents": ["weight"], "shares": ["assumed", "rounding"], "incidents": ["population"]}
     there = {name: table for name in schema.TABLES if (table := getattr(city, name)) is not None}
     tables = {name: table.drop(columns=filled_in.get(name, [])).convert_dtypes() for name, table in there.items()}
     manifest = {"name": city.name, "language": city.language, "simulated": True, "notes": list(city.notices)}
@@ -94,11 +91,12 @@ def draw_city(
         tables["incidents"] = outcomes.count_incidents(drawn, incidents)
         rows[outcomes.REPORTED] = outcomes.victim_answers(world, place, options["reporting"], victims)
         truth["incidents"] = outcomes.incidents_truth(drawn, options)
-    tables |= (
-        {"shares": _published(rows)} if options["shares"] else {"respondents": rows, "population": _residents(world)}
-    )
-    answered = tables["shares"]["item"].unique() if options["shares"] else rows.columns
-    tables, kinds = canonical(tables), tables["incidents"]["kind"].unique() if "incidents" in tables else ()
+    # What a handful of respondents answer all alike is no question that a city's reader accepts.
+    alike = [item for item in rows.columns.intersection(list(ITEMS)) if item != ITEM and rows[item].nunique() < 2]
+    asked = {"respondents": rows.drop(columns=alike), "population": _residents(world)}
+    asked = {"shares": _published(asked["respondents"])} if options["shares"] else asked
+    answered = asked["shares"]["item"].unique() if options["shares"] else asked["respondents"].columns
+    tables, kinds = canonical(tables | asked), tables["incidents"]["kind"].unique() if "incidents" in tables else ()
     made = City(
         city=city, name=name if "simulated" in name.lower() else f"{name} (simulated)", language="en", simulated=True,
         notices=(NOTE,), data_hash=provenance.hash_parameters(options), weighted=False,
@@ -110,8 +108,9 @@ def draw_city(
 
 
 def draw_world(options, seed) -> xr.Dataset:
-    """What is true before anyone is asked: `latent` without projects and `effect` (area, wave), `delta` (project),
-    `running` and `window` (project, area, wave), `population` (area), `composition` (area, stratum)."""
+    """What is true before anyone is asked: `latent` without projects, the `shock` in it and `effect` (area, wave), the
+    areas' standing `level`, `delta` (project), `running` and `window` (project, area, wave), `population` (area),
+    `composition` (area, stratum)."""
     rng = np.random.default_rng(seed)
     areas, waves, projects = options["areas"], options["waves"], options["projects"]
     groups = np.array_split(rng.permutation(areas)[: options["treated"]], projects)
