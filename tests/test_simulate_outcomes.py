@@ -19,7 +19,7 @@ BESIDE = simulate._beside
 
 def world(**options):
     """The insecurity world of a call with `options`, all of them with their defaults, and a generator of its own."""
-    options = simulate._checked({"respondents": 20_000} | options, {})
+    options = simulate._checked({"respondents": 20_000} | options)
     return simulate.draw_world(options, np.random.SeedSequence(3)), options, np.random.default_rng(3)
 
 

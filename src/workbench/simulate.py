@@ -32,13 +32,14 @@ STRATUM_EFFECT = np.array([BY_SEX[sex] + BY_AGE[age] for sex, age in STRATA])
 COMPOSITION = np.array([0.14, 0.25, 0.12, 0.14, 0.25, 0.10])  # of residents, each area a little different
 AREA_SD = 0.4  # standing differences; Flemish cities differ by 0.4 to 0.6 (Gemeente-Stadsmonitor shares)
 LAST_YEAR = 2025
+BY_PROJECT = ("latent_effects", "cohesion_effects", "log_irr")  # a list with an effect for each, instead of their mean
 NOTE = "Simulated: no real people, places or projects. The true effect is in truth.json."
 
 
 def simulate_city(out, **options) -> Path:
     """Write a city folder with truth.json, return it; `options` and errors as `draw_city`. truth.json has att_pp and
-    by_project in percentage points (negative is safer), latent on the logit scale, cohesion and incidents (docs/data.md),
-    and the parameters of the call."""
+    by_project in percentage points (negative is safer), latent on the logit scale, cohesion, incidents (docs/data.md) and
+    the parameters of the call."""
     out = Path(out)
     city, truth = draw_city(**options, city=out.name, name=out.name.capitalize())
     # What the reader of the folder fills in is left out; whole numbers are written without a point.
@@ -51,24 +52,14 @@ def simulate_city(out, **options) -> Path:
     return folder
 
 
-def draw_city(
-    *,
-    city="simulated",
-    name="Simulated city",
-    area_drift=0.0,
-    latent_effects=None,
-    cohesion_effects=None,
-    log_irr=None,
-    **options,
-) -> tuple[City, dict]:
+def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **options) -> tuple[City, dict]:
     """A City in memory, as `load_city` would give it, and its truth; simulate.toml lists `options` and their defaults.
     `effect_pp` is the mean over projects; `baseline_unsafe` and `baseline_gap_pp` are of expected shares in the first
-    wave, shocks included, mean over areas. The world follows the seed, not `respondents` or `shares`, and insecurity not
-    what else is drawn. Not in simulate.toml: `area_drift`, the spread of areas' own steady drifts per wave, logit scale
-    (the method assumes none), and effects project by project instead of their means, `latent_effects` (logit scale),
-    `cohesion_effects` (sd) and `log_irr`. Raises ParameterError."""
-    own = {"latent_effects": latent_effects, "cohesion_effects": cohesion_effects, "log_irr": log_irr}
-    options = _checked(options, own) | ({"area_drift": area_drift} if area_drift else {})
+    wave, shocks included, mean over areas. The world follows the seed, not `respondents` or `shares`; insecurity not what
+    else is drawn. Not in simulate.toml: `area_drift`, the spread of areas' own steady drifts per wave, logit scale (the
+    method assumes none), and effects project by project instead of their means: `latent_effects` (logit scale),
+    `cohesion_effects` (sd), `log_irr`. Raises ParameterError."""
+    options = _checked(options) | ({"area_drift": area_drift} if area_drift else {})
     # A stream for each part: more draws in one move no other. A new part takes the next one.
     first, *seeds = np.random.SeedSequence(options["seed"]).spawn(8)
     answers, starts, raters, cohesion, items, incidents, victims = map(np.random.default_rng, seeds)
@@ -307,10 +298,9 @@ def _project(k) -> dict[str, str]:
     return one | ({"project": f"{one['project']}-{again + 1}", "name": f"{one['name']} {again + 1}"} if again else {})
 
 
-def _checked(given, by_project) -> dict:
-    """The options with their defaults and what is given `by_project`; impossible ones are refused, all in one
-    ParameterError."""
-    if unknown := given.keys() - OPTIONS.keys():
+def _checked(given) -> dict:
+    """The options with their defaults, and any `BY_PROJECT`; impossible ones are refused in one ParameterError."""
+    if unknown := given.keys() - OPTIONS.keys() - set(BY_PROJECT):
         raise ParameterError(f"no option {', '.join(sorted(unknown))}; allowed: {', '.join(OPTIONS)}")
     options = {name: given.get(name, option["default"]) for name, option in OPTIONS.items()}
     if odd := [name for name, value in options.items() if not isinstance(value, Real) or not np.isfinite(value)]:
@@ -319,13 +309,12 @@ def _checked(given, by_project) -> dict:
     limits = {name: (about["from"], about["to"]) for name, about in OPTIONS.items() if "from" in about}
     limits |= {"treated": (1, areas - 1), "projects": (1, options["treated"])}  # treated areas may begin at 0.5 to 95 %
     limits |= {"respondents": (areas * options["waves"], 5_000_000), "baseline_gap_pp": (0.5 - start, 95.0 - start)}
-    most = outcomes.most_pull(options["shock_sd"])
-    limits["cohesion_pull"] = -most, most
+    limits["cohesion_pull"] = -outcomes.most_pull(options["shock_sd"]), outcomes.most_pull(options["shock_sd"])
     for name, (least, most) in limits.items():
         kind, words = (Integral, "a whole number") if isinstance(most, Integral) else (Real, "a number")
         if not isinstance(options[name], kind) or not least <= options[name] <= most:
             faults.append(f"{name} is {options[name]!r}; allowed: {words} from {round(least, 3)} to {round(most, 3)}")
-    by_project = {name: [*map(float, values)] for name, values in by_project.items() if values is not None}
+    by_project = {name: [*map(float, given[name])] for name in BY_PROJECT if given.get(name) is not None}
     for name, values in by_project.items():
         if len(values) != options["projects"] or not np.isfinite(values).all():
             faults.append(f"{name} is {values}; allowed: a number for each of {options['projects']} projects")

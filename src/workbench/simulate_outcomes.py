@@ -6,8 +6,8 @@
                                   + beside * log irr_neighbours
     count                = negative binomial around population * rate * share recorded
 
-Standing levels, area-wave shocks and the noise of one respondent's answers are those of insecurity in part, so that a
-project's effect on cohesion goes on to insecurity (`cohesion_pull`) and both may have a cause in common (`confounding`)."""
+Standing levels, area-wave shocks and the noise of one respondent's answers are in part those of insecurity: cohesion
+moves insecurity (`cohesion_pull`), and both may have a cause in common (`confounding`)."""
 
 import tomllib
 from functools import partial
@@ -77,8 +77,8 @@ def texts(values, codes) -> pd.api.extensions.ExtensionArray:
 
 
 def cohesion_answers(drawn, place, noise, rng) -> dict:
-    """Answers to each item by the graded response model, for respondents of `place` (area, wave). Their own distance from
-    their area's cohesion is correlated with the logistic `noise` of their insecurity answer."""
+    """Answers to each item by the graded response model, for respondents of `place` (area, wave). Their own distance
+    from their area's cohesion is correlated with the logistic `noise` of their insecurity answer."""
     cohesion = drawn["cohesion"].values[place]
     shared = COHESION["noise"]
     own = shared * ndtri(expit(noise)) + np.sqrt(1 - shared**2) * rng.standard_normal(len(noise))
@@ -98,10 +98,10 @@ def victim_answers(world, place, reporting, rng):
 
 
 def draw_incidents(world, projects, neighbours, options, rng) -> xr.Dataset:
-    """Incidents by month before anyone counts: `expected` (kind, area, month) without projects, `effect` (area, month) on
-    its log, `recorded` (area, month) the factor on what gets recorded, `window` and `beside` (project, area, month) where
-    a project's effect counts, in its areas and beside them. Effects begin with the month of full start. Areas beside a
-    project's (`neighbours`, area by area) are those where none ever runs; beside two projects they get both effects."""
+    """Incidents by month before anyone counts: `expected` (kind, area, month) without projects, `effect` (area, month)
+    on its log, `recorded` (area, month) the factor on what gets recorded, `window` and `beside` (project, area, month)
+    where a project's effect counts, in its areas and beside them. Effects begin with the month of full start. Areas
+    beside a project's (`neighbours`, area by area) are those where none ever runs; beside two they get both effects."""
     years = world["wave"].values.astype(int)
     month = pd.period_range(f"{years[0]}-01", f"{years[-1]}-12", freq="M")
     kinds, areas = INCIDENTS["kinds"], world.sizes["area"]
