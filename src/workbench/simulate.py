@@ -38,8 +38,8 @@ NOTE = "Simulated: no real people, places or projects. The true effect is in tru
 
 def simulate_city(out, **options) -> Path:
     """Write a city folder with truth.json, return it; `options` and errors as `draw_city`. truth.json has att_pp and
-    by_project in percentage points (negative is safer), latent on the logit scale, cohesion, incidents (docs/data.md) and
-    the parameters of the call."""
+    by_project in percentage points (negative is safer), latent on the logit scale, cohesion, incidents (docs/data.md)
+    and the parameters of the call."""
     out = Path(out)
     city, truth = draw_city(**options, city=out.name, name=out.name.capitalize())
     # What the reader of the folder fills in is left out; whole numbers are written without a point.
@@ -55,8 +55,8 @@ def simulate_city(out, **options) -> Path:
 def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **options) -> tuple[City, dict]:
     """A City in memory, as `load_city` would give it, and its truth; simulate.toml lists `options` and their defaults.
     `effect_pp` is the mean over projects; `baseline_unsafe` and `baseline_gap_pp` are of expected shares in the first
-    wave, shocks included, mean over areas. The world follows the seed, not `respondents` or `shares`; insecurity not what
-    else is drawn. Not in simulate.toml: `area_drift`, the spread of areas' own steady drifts per wave, logit scale (the
+    wave, shocks included, mean over areas. The world follows the seed, not `respondents` or `shares`; insecurity not
+    what else is drawn. Not in simulate.toml: `area_drift`, the spread of areas' own steady drifts per wave, logit scale (the
     method assumes none), and effects project by project instead of their means: `latent_effects` (logit scale),
     `cohesion_effects` (sd), `log_irr`. Raises ParameterError."""
     options = _checked(options) | ({"area_drift": area_drift} if area_drift else {})
