@@ -175,7 +175,7 @@ def bases() -> dict[str, tuple[dict, dict[str, list[list[str]]]]]:
     codes = {"kind": {"nuisance": "street-noise", "vandalism": "vandalism"}}
     manifest["incidents"] |= {"columns": columns, "codes": codes, "discretion": {"street-noise": "high"}}
     alone, files = copy.deepcopy(found["respondents"])
-    files = {name: files[name] for name in ("areas.csv", "projects.csv", "incidents.csv")}
+    files = {name: rows for name, rows in files.items() if name not in ("survey.csv", "waves.csv")}
     found["incidents"] = {name: said for name, said in alone.items() if name not in ("respondents", "waves")}, files
     found["own words"] = manifest, tables
     return found
