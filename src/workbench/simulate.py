@@ -56,9 +56,9 @@ def draw_city(*, city="simulated", name="Simulated city", area_drift=0.0, **opti
     """A City in memory, as `load_city` would give it, and its truth; simulate.toml lists `options` and their defaults.
     `effect_pp` is the mean over projects; `baseline_unsafe` and `baseline_gap_pp` are of expected shares in the first
     wave, shocks included, mean over areas. The world follows the seed, not `respondents` or `shares`; insecurity not
-    what else is drawn. Not in simulate.toml: `area_drift`, the spread of areas' own steady drifts per wave, logit scale (the
-    method assumes none), and effects project by project instead of their means: `latent_effects` (logit scale),
-    `cohesion_effects` (sd), `log_irr`. Raises ParameterError."""
+    what else is drawn. Not in simulate.toml: `area_drift`, the spread of areas' own steady drifts per wave, logit
+    scale (the method assumes none), and effects project by project instead of their means: `latent_effects` (logit
+    scale), `cohesion_effects` (sd), `log_irr`. Raises ParameterError."""
     options = _checked(options) | ({"area_drift": area_drift} if area_drift else {})
     # A stream for each part: more draws in one move no other. A new part takes the next one.
     first, *seeds = np.random.SeedSequence(options["seed"]).spawn(8)
