@@ -106,8 +106,9 @@ def worlds(panel, true, rng):
     return made
 
 
-def answered(city, panel, insecurity, cohesion, cut, rng):
-    """The City with an answer of every respondent to every item, from the equations of both measurement models."""
+def answered(city, panel, insecurity, cohesion, cut, rng, easier=None):
+    """The City with an answer of every respondent to every item, from the equations of both measurement models. `easier`
+    plants item functioning: item -> logits (area, wave) by which its answers are more cohesive than cohesion says."""
     from dataclasses import replace
 
     import numpy as np
@@ -128,12 +129,14 @@ def answered(city, panel, insecurity, cohesion, cut, rng):
     for item in ITEMS:
         a, middle, levels = rng.uniform(1.2, 2.2), rng.uniform(-0.5, 0.5), KNOWN[item].categories
         b = a * (middle + np.linspace(-1.8, 1.8, len(levels) - 1))
-        higher = (a * theta + rng.logistic(size=len(rows)))[:, None] > b
+        higher = (a * theta + (easier or {}).get(item, 0 * cohesion)[area, wave] + rng.logistic(size=len(rows)))[
+            :, None
+        ] > b
         made[item], slopes[item] = np.array(levels[::-1], object)[higher.sum(1)], a
     return replace(city, respondents=rows.assign(**made)), slopes
 
 
-def city_of(seed, *, confounding=None, **options):
+def city_of(seed, *, confounding=None, easier=None, **options):
     """City, panel and truth of one task: effects on both outcomes by project and of all, parameters, discriminations."""
     import numpy as np
     import xarray as xr
@@ -148,7 +151,7 @@ def city_of(seed, *, confounding=None, **options):
         if np.isfinite(true["corr_shock"]):
             break
     insecurity, social = worlds(first, true, rng)
-    city, slopes = answered(bare, first, insecurity, social, true["cut"], rng)
+    city, slopes = answered(bare, first, insecurity, social, true["cut"], rng, easier)
     panel = build_panel(city, item="unsafe_neighbourhood")
     draws = {"latent": (("area", "wave"), insecurity), "cohesion": (("area", "wave"), social)}
     draws |= {name: (("effect",), true[name]) for name in ("delta", "delta_cohesion")}

@@ -23,6 +23,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from scipy.special import expit, logit
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from workbench.answers import count_answers
 from workbench.items import ITEMS
@@ -261,8 +262,12 @@ def _from_shares(city, panel, items):
         latent, information = working_response(made)
         seen = information > 0
         y = -latent * (1 + 1 / np.where(seen, information, np.inf))
-        middle = (information * y).sum() / information.sum()
-        found[item] = np.where(seen, y - middle, 0.0) / PER_SD, information * PER_SD**2
+        middle, total = (information * y).sum() / information.sum(), information.sum()
+        # Thresholds of everybody together hide what areas differ: a variance v on the logit shows as v / (1 + 0.346 v).
+        # They make sampling errors look as much larger on that scale as it is shorter: information stays as it is.
+        spread = (information * (y - middle) ** 2).sum() / total - seen.sum() / total
+        per_sd = PER_SD * np.sqrt(1 - 0.346 * np.clip(spread, 0, 2))
+        found[item] = np.where(seen, y - middle, 0.0) / per_sd, information * PER_SD**2
         people = np.maximum(people, counts["respondents"].values)
     if not found:
         return None
@@ -280,18 +285,22 @@ def _from_shares(city, panel, items):
 
 
 def _share_shifts(y, each, groups):
-    """What an item's index differs from the other items' in a group of area-waves, in logits, and z: areas are what
-    varies, each with its mean inside the group less that outside or, where it has one only, against the other areas."""
+    """What an item's index differs from what the other items' lets expect in a group of area-waves, in logits, and z:
+    areas are what varies, each with its mean inside the group less that outside or, where areas have one only, those of
+    the group against the others."""
     shift, z = (np.full((len(y), len(groups)), np.nan) for _ in range(2))
     for j in range(len(y) if len(y) > 1 else 0):
         rest = np.delete(each, j, 0)
-        apart = (y[j] - (rest * np.delete(y, j, 0)).sum(0) / np.maximum(rest.sum(0), 1e-12)) * PER_SD
-        apart[(each[j] == 0) | (rest.sum(0) == 0)] = np.nan
+        others = (rest * np.delete(y, j, 0)).sum(0) / np.maximum(rest.sum(0), 1e-12)
+        known = (each[j] > 0) & (rest.sum(0) > 0)
+        line = np.polyfit(others[known], y[j][known], 1)  # items tell areas apart more or less well: that is no shift
+        apart = np.where(known, y[j] - np.polyval(line, others), np.nan) * PER_SD
         for k, group in enumerate(groups):
             inside, outside = (pd.DataFrame(np.where(side, apart, np.nan)).mean(axis=1) for side in (group, ~group))
             pairs = (inside - outside).dropna()
-            sides = [pairs] if len(pairs) > 1 else [inside.dropna(), outside.dropna()]
+            sides = [pairs, 0 * pairs] if len(pairs) > 1 else [inside.dropna(), outside.dropna()]
             if min(map(len, sides)) > 1:
-                shift[j, k] = sides[0].mean() - (sides[1].mean() if len(sides) > 1 else 0)
-                z[j, k] = shift[j, k] / max(np.sqrt(sum(side.var() / len(side) for side in sides)), 1e-12)
+                shift[j, k] = sides[0].mean() - sides[1].mean()
+                error = np.sqrt(sum(side.var() / len(side) for side in sides))
+                z[j, k] = -norm.ppf(student.cdf(-shift[j, k] / max(error, 1e-12), min(map(len, sides)) - 1))
     return shift, z
