@@ -1,0 +1,221 @@
+"""The panel of one kind of recorded incidents: counts, exposure and the effects of projects and their neighbours.
+
+Periods (months, quarters or years) stand where `panel` has waves; the rules are in docs/methods.md, "From dates to
+exposure". A period that is not recorded is left out and never a zero."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.errors import ParameterError, nearest
+from workbench.language import translator
+from workbench.panel import MONTH
+
+LENGTHS = {"M": 1, "Q": 3, "Y": 12}  # months in a period
+
+
+def build_incidents(
+    city, *, kind, projects=(), comparison=(), window_months="6-24", neighbours=True, lang="en"
+) -> xr.Dataset:
+    """Dims (area, period, effect, project): `counts` (NaN where not recorded), `offset` (log of the
+    count to expect of an area's residents at the city's own rate),
+    `design`, and per project the area-periods that an effect counts over: `window` in its own areas, `beside` in their
+    neighbours. `projects` and `comparison` are names or one text with `;` between. ParameterError, all faults at
+    once, for unknown names and for a design without treated or comparison areas."""
+    projects, comparison = _names(projects), _names(comparison)
+    window = _checked(city, kind=kind, projects=projects, comparison=comparison, window_months=window_months)
+    rows = city.incidents[city.incidents["kind"] == kind]
+    table = rows.pivot(index="area", columns="month", values="count").dropna(how="all").sort_index(axis=1)
+    areas = [area for area in city.areas["area"] if area in table.index]
+    counts, periods = table.loc[areas].to_numpy(float), _periods(table.columns)
+    phases = _phases(city.projects[city.projects["area"].isin(areas)], periods, window=window)
+    treated, never, selected, notices = _design(city, kind, phases, projects, comparison, areas=areas, lang=lang)
+    adjacency = pairs(city)
+    own = phases[phases["area"].isin(treated) & phases["project"].isin(selected)]
+    near = _beside(own, adjacency, never) if neighbours else own[:0]
+    _ = translator(lang).gettext
+    if neighbours and adjacency.empty:
+        notices.append(
+            _("Which areas lie beside each other is not known: incidents that moved next door cannot be seen.")
+        )
+    elif len(never) and set(near["area"]) == set(never):
+        text = _("Every comparison area lies beside a project area: what moved next door cannot be told apart.")
+        notices, near = [*notices, text], near[:0]
+    kept = np.isin(areas, [*treated, *never])
+    areas, counts = [area for area, keep in zip(areas, kept, strict=True) if keep], counts[kept]
+    if missing := int(np.isnan(counts).sum()):
+        text = _("{kind}: {n} of {all} area-periods are not recorded and left out.")
+        notices.append(text.format(kind=kind, n=missing, all=counts.size))
+    if not np.nansum(counts) > 0:
+        raise ParameterError(f"no incident of kind {kind!r} was recorded in the chosen areas of {city.city}")
+    panel = _assemble(pd.concat([own, near]), areas=areas, periods=periods, projects=selected)
+    # Residents times years, and so many incidents for each as the city has where they were recorded.
+    usual = _residents(city, rows, areas, periods) * periods["months"].to_numpy() / 12
+    usual = usual * np.nansum(counts) / usual[np.isfinite(counts)].sum()
+    beside = adjacency[adjacency["area"].isin(areas) & adjacency["near"].isin(areas)]
+    return panel.assign(
+        counts=(("area", "period"), counts),
+        offset=(("area", "period"), np.log(usual)),
+        adjacency=(("area", "near"), pd.crosstab(beside["area"], beside["near"]).reindex(
+            index=areas, columns=areas, fill_value=0).to_numpy(bool)),
+    ).assign_attrs(
+        city=city.city, kind=kind, discretion=city.discretion.get(kind, "some"), simulated=int(city.simulated),
+        window_months="{}-{}".format(*window), notices="\n".join(notices),
+        fallback=int(own.loc[own["window"].astype(bool), "fallback"].any()),
+    )  # fmt: skip
+
+
+def pairs(city) -> pd.DataFrame:
+    """Areas beside each other, `area` and `near`, both ways round: either may name the other."""
+    listed = city.areas.get("neighbours", pd.Series("", city.areas.index)).fillna("").str.split(";")
+    table = pd.DataFrame({"area": city.areas["area"], "near": listed}).explode("near")
+    table = table.assign(near=table["near"].str.strip()).query("near != '' and near != area")
+    both = pd.concat([table, table.rename(columns={"area": "near", "near": "area"})[["area", "near"]]])
+    return both.drop_duplicates().reset_index(drop=True)
+
+
+def _names(given) -> list[str]:
+    parts = given.split(";") if isinstance(given, str) else given or ()
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def _checked(city, *, kind, projects, comparison, window_months) -> tuple[int, int]:
+    """The window in months; every name that the city does not know, in one ParameterError."""
+    if city.incidents is None:
+        raise ParameterError(f"{city.city} has no recorded incidents; allowed: a city with incidents.csv")
+    faults = []
+    for what, names, allowed in (
+        ("kind", [kind], city.incidents["kind"].unique()),
+        ("project", projects, () if city.projects.empty else city.projects["project"].unique()),
+        ("comparison area", comparison, city.areas["area"].unique()),
+    ):
+        some = (", ".join(allowed[:12]) or "none") + (", ..." if len(allowed) > 12 else "")
+        for name in (name for name in names if name not in allowed):
+            faults.append(f"{what} {name!r} is not in {city.city}{nearest(name, allowed)}; allowed: {some}")
+    match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(window_months))
+    if not match or int(match[1]) >= int(match[2]):
+        faults.append(f"window_months {window_months!r}: allowed are two whole numbers of months such as 6-24")
+    if city.projects.empty:
+        faults.append(f"{city.city} has no projects: there is nothing to evaluate; allowed: a city with projects.csv")
+    if faults:
+        raise ParameterError("\n".join(faults))
+    return int(match[1]), int(match[2])
+
+
+def _periods(texts) -> pd.DataFrame:
+    """One row per period: first day, first day after it, months, calendar year, place in the year from 0."""
+    length = "Y" if len(texts[0]) == 4 else "Q" if "Q" in texts[0] else "M"
+    index = pd.PeriodIndex([text.replace("-Q", "Q") for text in texts], freq=length)
+    starts, months = index.start_time, LENGTHS[length]
+    about = {"period": list(texts), "begins": starts, "ends": starts + pd.DateOffset(months=months), "months": months}
+    return pd.DataFrame(
+        about | {"year": index.year, "season": (starts.month - 1) // months, "position": range(len(index))}
+    )
+
+
+def _phases(projects, periods, *, window) -> pd.DataFrame:
+    """One row per project, area and period: phase, full years since full start (3 = 3 and later), and window."""
+    table = projects.merge(periods, how="cross")
+    begins, ends, full = table["begins"], table["ends"], table["full"]
+    conditions = [ends <= table["announced"], begins < full, ends > table["stop"]]
+    table["phase"] = np.select(conditions, ["before", "announced", "stopped"], "running")
+    running = table["phase"] == "running"
+    months = 12 * (begins.dt.year - full.dt.year) + begins.dt.month - full.dt.month - (begins.dt.day < full.dt.day)
+    table["since"] = (months // 12).clip(0, 3).where(running, -1)
+    middle = begins + (ends - begins) / 2
+    inside = running & ((middle - full) / MONTH).between(*window)
+    table["fallback"] = ~inside.groupby([table["project"], table["area"]]).transform("any")
+    table["window"] = np.where(table["fallback"], running, inside)
+    suffix = table["since"].astype(str).where(running, table["phase"])
+    return table.assign(role="treated", effect=table["project"] + " " + suffix)
+
+
+def _design(city, kind, phases, projects, comparison, *, areas, lang):
+    """Treated areas, never-treated ones, projects left to evaluate, and what the reader must be told."""
+    _ = translator(lang).gettext
+    active = phases[phases["phase"] != "before"]
+    early = set(active["area"][active["position"] == 0])
+    late = phases[~phases["area"].isin(early)]
+    needed = {  # why a project cannot be evaluated -> those of which that is not true
+        _("Project {project}: no {kind} are recorded in its areas."): phases,
+        _("Project {project} was already announced or running in the first period of {kind}: its areas leave the comparison."): late,
+        _("Project {project} was not in full operation in any period of {kind}."): late[late["phase"] == "running"],
+    }  # fmt: skip
+    notices, selected = [], []
+    for project in projects or dict.fromkeys(city.projects["project"]):
+        why = next((text for text, others in needed.items() if project not in set(others["project"])), "")
+        (notices if why else selected).append(why.format(project=project, kind=kind) if why else project)
+    if not selected:
+        allowed = "at least one project with a recorded period before its announcement and one after its full start"
+        raise ParameterError(
+            "\n".join([f"no project left to evaluate in {kind} of {city.city}; allowed: {allowed}", *notices])
+        )
+    active = active[~active["area"].isin(early)]
+    treated = [a for a in areas if a in set(active["area"][active["project"].isin(selected)])]
+    never = [a for a in areas if a not in early and a not in set(active["area"])]
+    if wrong := sorted(set(comparison) - set(never)):
+        why = f"has a project or no recorded {kind}; allowed: {', '.join(never[:12]) or 'none'}"
+        raise ParameterError(f"comparison area {', '.join(map(repr, wrong))} {why}")
+    never = [area for area in never if area in comparison or not comparison]
+    if not never and active[active["area"].isin(treated)].groupby("area")["position"].min().nunique() < 2:
+        why = "every area is treated from the same period on; allowed: at least one area without a project"
+        raise ParameterError(f"no comparison area in {city.city}: {why}")
+    return treated, never, selected, notices
+
+
+def _beside(own, adjacency, never) -> pd.DataFrame:
+    """The rows of never-treated areas beside a project, from its full start on: an effect of their own."""
+    rows = own[own["phase"].isin(["running", "stopped"])].merge(adjacency[adjacency["near"].isin(never)], on="area")
+    rows = rows.assign(area=rows["near"], role="neighbours", since=-1, effect="neighbours of " + rows["project"])
+    rows["effect"] += np.where(rows["phase"] == "stopped", ", stopped", "")
+    # Beside two areas of one project, the one that still runs counts.
+    key = ["project", "area", "period"]
+    rows["window"] = rows.groupby(key)["window"].transform("any")
+    return rows.sort_values("phase").drop_duplicates(key)
+
+
+def _assemble(rows, *, areas, periods, projects) -> xr.Dataset:
+    """Exposure on the dims of the panel."""
+    names = periods["period"].tolist()
+    active = rows[rows["phase"] != "before"]
+    order = active["since"].mask(active["phase"] == "stopped", 4) + 10 * (active["role"] == "neighbours")
+    active = active.assign(number=active["project"].map(projects.index), order=order)
+    effects = active.sort_values(["number", "order"]).drop_duplicates("effect")
+    kinds = effects["role"].where(effects["phase"] == "running", effects["phase"]).replace("treated", "running")
+    place = {"area": areas, "period": names, "project": projects, "effect": effects["effect"].tolist()}
+
+    def grid(frame, *dims, value=True, empty=False):
+        """A value per chosen row on `dims`."""
+        made = np.full([len(place[dim]) for dim in dims], empty)
+        made[tuple(pd.Index(place[dim]).get_indexer(frame[dim]) for dim in dims)] = value
+        return dims, made
+
+    treated, near = (active[active["role"] == role] for role in ("treated", "neighbours"))
+    counted = lambda frame: grid(frame[frame["window"].astype(bool)], "project", "area", "period")
+    first = treated.groupby("area")["position"].min().reindex(areas)
+    return xr.Dataset(
+        {
+            "design": grid(active, "area", "period", "effect", value=1.0, empty=0.0),
+            "window": counted(treated), "beside": counted(near),
+            "since": grid(treated, "project", "area", "period", value=treated["since"].to_numpy(int), empty=-1),
+            "treated": ("area", first.notna().to_numpy()), "neighbour": ("area", np.isin(areas, near["area"])),
+            "cohort": ("area", ["never" if np.isnan(p) else f"from {names[int(p)]}" for p in first]),
+            "effect_project": ("effect", effects["number"].to_numpy(int)),
+            "effect_kind": ("effect", kinds.to_numpy(object)), "effect_since": ("effect", effects["since"].to_numpy(int)),
+        },
+        coords=place | {name: ("period", periods[name].to_numpy()) for name in ("year", "season", "months")},
+    )  # fmt: skip
+
+
+def _residents(city, rows, areas, periods) -> np.ndarray:
+    """Residents by area and period: the rows' own where they are told, else the area's; without any, 1 everywhere."""
+    general = city.areas.set_index("area").get("population", pd.Series(dtype=float)).reindex(areas).to_numpy(float)
+    if "population" not in rows or rows["population"].isna().all():
+        own = np.full((len(areas), len(periods)), np.nan)
+    else:
+        own = rows.pivot(index="area", columns="month", values="population").reindex(areas, columns=periods["period"])
+        own = own.ffill(axis=1).bfill(axis=1).to_numpy(float)
+    found = np.where(np.isnan(own), general[:, None], own)
+    return np.ones_like(found) if np.isnan(found).any() else found
