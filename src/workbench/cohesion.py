@@ -16,20 +16,21 @@ import xarray as xr
 from workbench import estimands
 from workbench.errors import ParameterError
 from workbench.inference import diagnostics, sampler, settle, sound
-from workbench.language import said
+from workbench.language import N_, said
 from workbench.measurement import cohesion_index, shifted
 from workbench.models.joint import PRIORS, build_model
 from workbench.panel import build_panel
 
 MINIMUM_SD = 0.1  # smallest change in cohesion worth while: from the middle of the neighbours to the 54th of a hundred
 QUADRANTS = {
-    "more cohesive, safer": (True, True), "more cohesive, less safe": (True, False),
-    "less cohesive, safer": (False, True), "less cohesive, less safe": (False, False),
+    N_("more cohesive, safer"): (True, True), N_("more cohesive, less safe"): (True, False),
+    N_("less cohesive, safer"): (False, True), N_("less cohesive, less safe"): (False, False),
 }  # fmt: skip
+PARTS = ("total", "indirect", "direct", "vanishes", "blocked")  # of a mechanism's summary, what a sentence tells
 RHOS = np.round(np.arange(-0.9, 0.91, 0.1), 1)
 
 
-def evaluate(city, panel, *, seed, draws=500, tune=300, chains=4, prior="sceptical", lang):
+def evaluate(city, panel, *, seed, draws=1000, tune=300, chains=4, prior="sceptical", lang):
     """Draws of M2 (`measurement` holds the index with its reliability), a summary as plain JSON, and rows of
     effects.csv; None where the city asked no cohesion item in these areas and waves. The verdict is the caller's:
     `att_sd` has what `verdict.decide` reads for a minimum of MINIMUM_SD, and `blocked` says that the fit failed."""
@@ -140,7 +141,7 @@ def _warnings(index, *, lang) -> list[str]:
 # --- mechanism, on request ------------------------------------------------------------------------------------------
 
 
-def mechanism(city, panel, *, seed, draws=500, tune=300, chains=4):
+def mechanism(city, panel, *, seed, draws=1000, tune=300, chains=4):
     """Exploratory: how much of the change in insecurity could have gone through cohesion. Draws of M2 on a split
     sample, a summary (total, indirect, direct in pp; `slope` in logit per sd; `vanishes`, the confounding at which
     nothing goes through cohesion) and the `curve` of the indirect effect over confounding (see `curve`).
