@@ -282,6 +282,56 @@ def report_mechanism(table):
                   f"mean error {error:+.2f} pp, posterior sd {rows[f'{name}_sd'].mean():.2f}")  # fmt: skip
 
 
+def flanders():
+    """Social fabric against feeling unsafe over the 299 municipalities of 2023: published shares (in percent), with the
+    uncertainty of which municipalities there are; and logits with their sampling and rounding errors taken out."""
+    data = Path(__file__).resolve().parents[2] / "shared" / "data" / "stadsmonitor" / "survey_2023_samenleven_long.csv"
+    if not data.is_file():
+        sys.exit("The published Stadsmonitor files are not here (../shared/data): nothing was run.")
+    import numpy as np
+    import pandas as pd
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    from workbench.inference import diagnostics, sampler
+    from workbench.sources.stadsmonitor import ABOUT
+
+    table = pd.read_csv(data)
+    table = table.assign(name=table["source_sheet"] + " " + table["indicator_nl"])
+    wide = table.pivot_table(index="gemeente", columns="name", values="pct")
+    fabric = [name for name in wide if name.startswith(("SA_S_15", "SA_S_28"))]
+    unsafe, lot = [name for name in wide if name.startswith(("SA_S_32", "SA_S_33"))], np.random.default_rng(1)
+    for one, other in ((a, b) for a in fabric for b in unsafe):
+        pair = wide[[one, other]].dropna()
+        again = [
+            pair.sample(len(pair), replace=True, random_state=lot.integers(2**31)).corr().iloc[0, 1]
+            for _ in range(1000)
+        ]
+        low, high = np.quantile(again, [0.05, 0.95])
+        print(
+            f"{one} x {other}: {len(pair)} municipalities, shares {pair.corr().iloc[0, 1]:+.3f} (90 % {low:+.3f} to {high:+.3f})",
+            end="",
+        )
+        share = pair.to_numpy() / 100
+        y, n = np.log(share / (1 - share)), ABOUT["assumed_n"]
+        # A published whole percent: sampling of the assumed answers and rounding, on the logit.
+        se = np.sqrt(1 / (n * share * (1 - share)) + (0.01**2 / 12) / (share * (1 - share)) ** 2)
+        with pm.Model() as model:
+            middle = pm.Normal("middle", 0, 2, shape=2)
+            sd, r = pm.HalfNormal("sd", 1, shape=2), pm.Deterministic("r", 2 * pm.Beta("r_raw", 2, 2) - 1)
+            v = [pt.sqr(sd[k]) + se[:, k] ** 2 for k in range(2)]
+            both, off = r * sd[0] * sd[1], [y[:, k] - middle[k] for k in range(2)]
+            det = v[0] * v[1] - both**2
+            square = (v[1] * off[0] ** 2 - 2 * both * off[0] * off[1] + v[0] * off[1] ** 2) / det
+            pm.Potential("municipalities", -0.5 * pt.sum(pt.log(det) + square))
+        idata = sampler(model, draws=500, tune=300, chains=2)(1)
+        found, worst = idata["posterior"]["r"].values, diagnostics(idata)["rhat_max"]
+        low, high = np.quantile(found, [0.05, 0.95])
+        print(
+            f"; errors out, n = {n:g}: {found.mean():+.3f} ({low:+.3f} to {high:+.3f}), R-hat {worst:.3f}", flush=True
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["calibrate", "mechanism", "flanders", "time"])
@@ -293,7 +343,7 @@ def main():
         one, report = tasks[chosen.what]
         report(repeat(chosen.what, one, chosen.cities))
     else:
-        {"time": measure}[chosen.what]()
+        {"flanders": flanders, "time": measure}[chosen.what]()
 
 
 def measure():
