@@ -90,7 +90,7 @@ def plot_rates(rates: pd.DataFrame, *, ax: Axes, lang: str) -> str:
     groups = [group for group in looks if group in lines]
     for group in groups:
         ax.plot(lines[group], **looks[group][1])
-    years, top = sorted(rates["year"].unique()), 1.08 * rates["rate"].max()
+    years, top = sorted(rates["year"].unique()), 1.2 * rates["rate"].max()
     ends, names, colours = zip(*((lines[g].iloc[-1], looks[g][0], looks[g][1]["color"]) for g in groups), strict=True)
     direct_labels(ax, years[-1] + 0.03 * (years[-1] - years[0]), ends, names, colours, gap=0.13 * top)
     ax.set(ylim=(0, top), xlim=(years[0], years[-1] + 0.3 * (years[-1] - years[0])), xticks=years)
@@ -155,16 +155,12 @@ def plot_reporting(reporting: dict, *, ax: Axes, lang: str) -> str:
     ax.plot(0, none["mean"], "o", color=BLUE, ms=9, mec="white", zorder=4)
     if percents.min() <= 100 * (even - 1) <= percents.max():
         ax.plot(100 * (even - 1), 1, "D", color=ORANGE, ms=9, mec="white", zorder=4)
-    survey = reporting["survey"]
+    survey, low = reporting["survey"], 0.94 * curve["lower90"].min()
     if survey:
-        ax.plot(
-            [survey["lower90"], survey["upper90"]],
-            [curve["lower90"].min()] * 2,
-            color=GREY,
-            lw=5,
-            solid_capstyle="butt",
-        )
-        ax.plot(survey["mean"], curve["lower90"].min(), "s", color=GREY, ms=8, mec="white")
+        ends = np.clip([survey["lower90"], survey["upper90"]], percents.min(), percents.max())
+        ax.plot(ends, [low, low], color=GREY, lw=5, solid_capstyle="butt")
+        ax.plot(survey["mean"], low, "s", color=GREY, ms=8, mec="white")
+        ax.annotate(_("victims in the survey"), (ends[0], low), (0, 9), textcoords="offset points", color=GREY, size=11)
     ax.set(yscale="log", xlim=(percents.min(), percents.max()))
     ax.yaxis.set_major_locator(FixedLocator([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2]))
     ax.yaxis.set_major_formatter(lambda value, _position: number(value, lang, 2))

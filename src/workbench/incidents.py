@@ -19,7 +19,7 @@ LENGTHS = {"M": 1, "Q": 3, "Y": 12}  # months in a period
 def build_incidents(
     city, *, kind, projects=(), comparison=(), window_months="6-24", neighbours=True, lang="en"
 ) -> xr.Dataset:
-    """Dims (area, period, effect, project): `counts` (NaN where not recorded), `offset` (log of the
+    """Dims (area, period, effect, project): `counts` (NaN where not recorded), `residents` (times years), `offset` (log of the
     count to expect of an area's residents at the city's own rate),
     `design`, and per project the area-periods that an effect counts over: `window` in its own areas, `beside` in their
     neighbours. `projects` and `comparison` are names or one text with `;` between. ParameterError, all faults at
@@ -51,12 +51,12 @@ def build_incidents(
     if not np.nansum(counts) > 0:
         raise ParameterError(f"no incident of kind {kind!r} was recorded in the chosen areas of {city.city}")
     panel = _assemble(pd.concat([own, near]), areas=areas, periods=periods, projects=selected)
-    # Residents times years, and so many incidents for each as the city has where they were recorded.
-    usual = _residents(city, rows, areas, periods) * periods["months"].to_numpy() / 12
-    usual = usual * np.nansum(counts) / usual[np.isfinite(counts)].sum()
+    people = _residents(city, rows, areas, periods) * periods["months"].to_numpy() / 12
+    usual = people * np.nansum(counts) / people[np.isfinite(counts)].sum()
     beside = adjacency[adjacency["area"].isin(areas) & adjacency["near"].isin(areas)]
     return panel.assign(
         counts=(("area", "period"), counts),
+        residents=(("area", "period"), people),
         offset=(("area", "period"), np.log(usual)),
         adjacency=(("area", "near"), pd.crosstab(beside["area"], beside["near"]).reindex(
             index=areas, columns=areas, fill_value=0).to_numpy(bool)),

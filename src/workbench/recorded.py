@@ -38,20 +38,41 @@ def evaluate(
     if city.incidents is None:
         return None
     chosen = {"projects": projects, "comparison": comparison, "window_months": window_months, "neighbours": neighbours}
-    panels, faults = {}, []
-    for kind in city.incidents["kind"].unique():
-        try:
-            panels[kind] = build_incidents(city, kind=kind, lang=lang, **chosen)
-        except ParameterError as error:
-            faults += str(error).split("\n")
-    if not panels:
-        raise ParameterError("\n".join(dict.fromkeys(faults)))
+    panels, faults = build_panels(city, lang=lang, **chosen)
     fits = fit(panels, spatial=spatial, seed=seed, draws=draws, tune=tune, chains=chains)
     warnings = [*(line for panel in panels.values() for line in panel.attrs["notices"].split("\n") if line), *faults]
     summary, effects = summarise_all(
         panels, fits, survey=survey_change(city, panels), reporting=reporting, seed=seed, lang=lang
     )
     return fits, summary | {"warnings": list(dict.fromkeys([*warnings, *summary["warnings"]]))}, effects
+
+
+def build_panels(city, **chosen) -> tuple[dict[str, xr.Dataset], list[str]]:
+    """The panel of each kind that can be evaluated, and why others cannot; ParameterError where none can."""
+    if city.incidents is None:
+        raise ParameterError(f"{city.city} has no recorded incidents; allowed: a city with incidents.csv")
+    panels, faults = {}, []
+    for kind in city.incidents["kind"].unique():
+        try:
+            panels[kind] = build_incidents(city, kind=kind, **chosen)
+        except ParameterError as error:
+            faults += str(error).split("\n")
+    if not panels:
+        raise ParameterError("\n".join(dict.fromkeys(faults)))
+    return panels, faults
+
+
+def rates(panels) -> pd.DataFrame:
+    """Incidents of all kinds recorded per 1,000 residents and year: `group` (treated, neighbours, comparison), `year`."""
+    parts = []
+    for panel in panels.values():
+        group = np.where(panel["treated"], "treated", np.where(panel["neighbour"], "neighbours", "comparison"))
+        people = panel["residents"].where(panel["counts"].notnull())
+        cells = pd.DataFrame({"count": panel["counts"].values.ravel(), "people": people.values.ravel()})
+        cells["group"], cells["year"] = group.repeat(panel.sizes["period"]), np.tile(panel["year"].values, len(group))
+        by = cells.groupby(["group", "year"])[["count", "people"]].sum()
+        parts.append((1000 * by["count"] / by["people"]).rename("rate"))
+    return pd.concat(parts).groupby(level=[0, 1]).sum().reset_index()
 
 
 def fit(panels, *, spatial=False, prior="sceptical", seed, draws=1000, tune=300, chains=4) -> dict[str, xr.DataTree]:
