@@ -211,8 +211,8 @@ def test_the_indirect_effect_is_what_taking_the_mediated_part_out_changes(by_han
     np.testing.assert_allclose(cohesion.through(panel, draws, cohesion.slope(draws)), expected)
     table = cohesion.curve(panel, draws).set_index("rho")
     assert table.index.tolist() == [round(x, 1) for x in np.linspace(-0.9, 0.9, 19)]
-    assert table.loc[-0.5, "mean"] == pytest.approx(0, abs=1e-9) and table.loc[0, "mean"] == pytest.approx(expected)
-    assert table["mean"].is_monotonic_decreasing, "the more confounding raises both, the more is left to cohesion"
+    assert table.loc[-0.5, "median"] == pytest.approx(0, abs=1e-9) and table.loc[0, "median"] == pytest.approx(expected)
+    assert table["median"].is_monotonic_decreasing, "the more confounding raises both, the more is left to cohesion"
 
 
 def test_each_respondent_of_a_split_sample_gives_one_of_the_two(built):

@@ -166,7 +166,7 @@ def mechanism(city, panel, *, seed, draws=1000, tune=300, chains=4):
     total, indirect = estimands.att(again, posterior), through(again, posterior, slope(posterior))
     named = {"total": total, "indirect": indirect, "direct": total - indirect}
     named |= {"slope": slope(posterior), "vanishes": posterior["corr_shock"]}
-    summary = {name: estimands.summarise(x) for name, x in named.items()} | {"blocked": not sound(diagnostics(idata))}
+    summary = {name: _middle(x) for name, x in named.items()} | {"blocked": not sound(diagnostics(idata))}
     return idata, summary | {"diagnostics": diagnostics(idata)}, curve(again, posterior)
 
 
@@ -199,5 +199,11 @@ def through(panel, draws, per_sd) -> xr.DataArray:
 
 def curve(panel, draws) -> pd.DataFrame:
     """The indirect effect in pp over the correlation `rho` that unmeasured confounders give the shocks."""
-    rows = [{"rho": rho} | estimands.summarise(through(panel, draws, slope(draws, rho))) for rho in RHOS.tolist()]
-    return pd.DataFrame(rows)[["rho", "mean", "sd", *estimands.QUANTILES, "p_fall"]]
+    rows = [{"rho": rho} | _middle(through(panel, draws, slope(draws, rho))) for rho in RHOS.tolist()]
+    return pd.DataFrame(rows)
+
+
+def _middle(draws) -> dict[str, float]:
+    """Median and intervals: a slope has a small spread of shocks below its line, so that its mean may not exist."""
+    quantiles = {"median": 0.5} | estimands.QUANTILES
+    return {name: float(np.quantile(draws, q)) for name, q in quantiles.items()}

@@ -38,7 +38,7 @@ def plot_quadrants(found: xr.Dataset, chances: pd.DataFrame, *, ax: Axes, names:
             "chance": percent(chance.loc[project, best], lang),
         }
         told.append(row | {"cohesion": number(middle[0], lang, 2), "insecurity": points(middle[1], lang)})
-    wide, high = 1.08 * reach
+    wide, high = 1.15 * reach
     ax.axhline(0, color=INK, lw=1, zorder=1)
     ax.axvline(0, color=INK, lw=1, zorder=1)
     middles = [found["insecurity"].sel(project=p).values.mean() for p in projects]
@@ -47,7 +47,8 @@ def plot_quadrants(found: xr.Dataset, chances: pd.DataFrame, *, ax: Axes, names:
         ax.plot([found["cohesion"].sel(project=p).values.mean(), wide], [y, y], color=GREY, lw=0.5, ls=":", zorder=1)
     for corner, (x, y) in zip(corners, ((0.98, 0.02), (0.98, 0.98), (0.02, 0.02), (0.02, 0.98)), strict=True):
         place = {"ha": "right" if x > 0.5 else "left", "va": "top" if y > 0.5 else "bottom"}
-        ax.text(x, y, _(corner), transform=ax.transAxes, color=GREY, weight="bold", **place)
+        box = {"color": "white", "alpha": 0.8, "pad": 1}
+        ax.text(x, y, _(corner), transform=ax.transAxes, color=GREY, weight="bold", bbox=box, zorder=5, **place)
     ax.set(xlim=(-wide, wide), ylim=(-high, high), xlabel=_("change in cohesion, standard deviations of residents"))
     ax.set_ylabel(_("change in residents feeling unsafe,\npercentage points"))
     signed(ax.yaxis, lang)
@@ -56,18 +57,19 @@ def plot_quadrants(found: xr.Dataset, chances: pd.DataFrame, *, ax: Axes, names:
 
 
 def plot_mechanism(curve: pd.DataFrame, *, ax: Axes, vanishes: dict, lang: str) -> str:
-    """Exploratory: the part of the effect that may go through cohesion, in pp with its 90 % band, by how strongly
+    """Exploratory: the part of the effect that may go through cohesion, in pp (median, 90 % band), by how strongly
     unmeasured confounders correlate both outcomes' shocks. `curve` and `vanishes` are of `cohesion.mechanism`."""
     _ = translator(lang).gettext
     ax.grid(axis="y")
     ax.fill_between(curve["rho"], curve["lower90"], curve["upper90"], color=PALE_BLUE, alpha=0.4, lw=0)
-    ax.plot(curve["rho"], curve["mean"], color=BLUE, lw=2.5)
+    ax.plot(curve["rho"], curve["median"], color=BLUE, lw=2.5)
     ax.axhline(0, color=INK, lw=1)
     ax.axvline(0, color=GREY, lw=1, ls=":")
-    ax.plot([vanishes["lower90"], vanishes["upper90"]], [0, 0], color=ORANGE, lw=6, solid_capstyle="butt", zorder=3)
-    ax.plot(vanishes["mean"], 0, "D", color=ORANGE, ms=9, mec="white", zorder=4)
+    ax.plot([vanishes["lower90"], vanishes["upper90"]], [0, 0], color=ORANGE, lw=4, solid_capstyle="butt", zorder=3)
+    ax.plot(vanishes["median"], 0, "D", color=ORANGE, ms=9, mec="white", zorder=4)
     none = curve.loc[curve["rho"].abs().idxmin()]
-    ax.plot(0, none["mean"], "o", color=BLUE, ms=9, mec="white", zorder=4)
+    ax.plot(0, none["median"], "o", color=BLUE, ms=9, mec="white", zorder=4)
+    ax.set_xticks(curve["rho"][::3])
     ax.set_xlabel(_("correlation that unmeasured confounders give cohesion and insecurity"))
     ax.set_ylabel(_("through cohesion,\npercentage points"))
     ax.set_title(_("Exploratory"), loc="left", color=ORANGE, size=12, weight="bold")
