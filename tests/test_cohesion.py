@@ -250,14 +250,15 @@ def test_a_prior_that_the_joint_model_does_not_have_is_refused(built):
 
 @pytest.fixture(scope="module")
 def evaluated():
-    """A city in which every project makes areas 0.5 sd more cohesive and about 10 points safer, fitted once."""
+    """A city in which every project makes areas 0.5 sd more cohesive and about 10 points safer, fitted once (so few
+    draws that a fit is not repeated)."""
     from workbench.simulate import draw_city
 
     options = {"areas": 12, "treated": 6, "waves": 4, "projects": 2, "respondents": 6000, "seed": 3}
     city, truth = draw_city(**options, cohesion_effect=0.5, effect_pp=-10.0)
     city = replace(city, respondents=city.respondents.drop(columns=["sex", "age_band"]), population=None)
     panel = build_panel(city)
-    return panel, truth, cohesion.evaluate(city, panel, seed=1, draws=250, tune=250, chains=2, lang="nl")
+    return panel, truth, cohesion.evaluate(city, panel, seed=1, draws=190, tune=250, chains=2, lang="nl")
 
 
 @pytest.mark.slow
