@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from workbench import provenance, runs
+from workbench import provenance, runs, verdict
 from workbench.cities import load_city
 from workbench.simulate import simulate_city
 
@@ -28,7 +28,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FILES = {"report.html", "notebook.ipynb", "posterior.nc", "effects.csv", "result.json", "status.json"}
 SUMMARY = ["mean", "sd", "lower50", "upper50", "lower90", "upper90", "p_fall", "p_fall_minimum", "p_rise"]
 COLUMNS = ["estimand", "project", "area", "item", "scale", "event_time", "category", *SUMMARY]
-SHORT = ["-p", "draws=600", "-p", "tune=400", "-p", "seed=5"]
+LENGTH = ["-p", "draws=600", "-p", "tune=400", "-p", "seed=5"]
+SHORT = [*LENGTH, "-p", "outcomes=perceived"]
 
 
 def workbench(project: Path, *words: str) -> SimpleNamespace:
@@ -68,7 +69,7 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def done(project) -> SimpleNamespace:
-    return evaluate(project, *SHORT)
+    return evaluate(project, *LENGTH)
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +87,7 @@ def blocked(project, done) -> SimpleNamespace:
     others = [area for area in pd.read_csv(folder / "areas.csv")["area"] if area not in treated]
     waves.loc[waves.index[-1], ["known_break", "break_areas"]] = ["true", ";".join(others[:3])]
     waves.to_csv(folder / "waves.csv", index=False)
-    few = ["-p", "chains=2", "-p", "draws=40", "-p", "tune=60"]
+    few = ["-p", "chains=2", "-p", "draws=40", "-p", "tune=60", "-p", "outcomes=perceived"]
     return evaluate(project, "--raw", str(folder.parent), "--out", "reports/blocked", *few)
 
 
@@ -109,6 +110,7 @@ def test_it_leaves_the_six_files_of_an_evaluation_and_no_other(done, project):
         "population.csv",
         "collective_impact.csv",
         "indicators.csv",
+        "incidents.csv",
         "panel.nc",
         "city.json",
     }
@@ -133,7 +135,8 @@ def test_result_has_exactly_the_keys_of_the_contract(done):
     result = of_json(done, "result.json")
     assert set(result) == {
         "city", "simulated", "item", "unsafe_from", "minimum_pp", "window", "verdict", "sentence", "grade", "att_pp",
-        "by_project", "checks", "diagnostics", "n", "registration", "evidence", "seconds", "provenance",
+        "by_project", "checks", "diagnostics", "n", "registration", "evidence", "seconds", "provenance", "cohesion",
+        "recorded", "outcomes",
     }  # fmt: skip
     assert list(result["att_pp"]) == SUMMARY
     assert len(result["by_project"]) == 2
@@ -149,8 +152,14 @@ def test_result_has_exactly_the_keys_of_the_contract(done):
 def test_effects_has_exactly_the_columns_and_estimands_of_the_contract(done):
     effects = pd.read_csv(done.folder / "effects.csv")
     assert list(effects) == COLUMNS
-    assert set(effects["estimand"]) == {"att", "att_by_project", "att_by_area", "att_by_event_time", "att_by_category"}
-    assert set(effects["scale"]) == {"pp", "latent"}
+    felt, recorded = (
+        {"att", "att_by_project", "att_by_area", "att_by_event_time", "att_by_category"},
+        {"irr", "irr_net"},
+    )
+    recorded |= {"irr_neighbours", "incidents_averted"}
+    assert set(effects["estimand"]) == felt | {"cohesion_att"} | recorded
+    assert set(effects["scale"]) == {"pp", "latent", "sd", "ratio", "incidents"}
+    assert set(effects.loc[effects["estimand"].isin(recorded), "item"]) == {"all", "burglary", "vandalism", "nuisance"}
     rows = effects[effects["scale"] == "pp"]
     assert rows[SUMMARY[:-3]].notna().all(axis=None)
     assert (rows["lower90"] <= rows["lower50"]).all() and (rows["upper50"] <= rows["upper90"]).all()
@@ -217,9 +226,31 @@ def test_simulated_is_said_in_the_report_its_pictures_and_the_result(done):
     assert [alt for alt in alts if "simulated" not in alt.lower()] == []
 
 
-def test_the_same_seed_gives_the_same_effects_to_the_last_bit_in_any_language(done, dutch):
+def test_the_same_seed_gives_the_same_effects_to_the_last_bit_in_any_language_with_or_without_other_outcomes(
+    done, dutch
+):
     assert dutch.code == 0, dutch.error
-    assert (done.folder / "effects.csv").read_bytes() == (dutch.folder / "effects.csv").read_bytes()
+    alone, beside = ((run.folder / "effects.csv").read_text(encoding="utf-8").splitlines() for run in (dutch, done))
+    assert alone == beside[: len(alone)] and len(beside) > len(alone)
+    assert of_json(done, "result.json")["att_pp"] == of_json(dutch, "result.json")["att_pp"]
+
+
+def test_felt_lived_and_recorded_stand_side_by_side_on_page_one(done, dutch):
+    result, page = (
+        of_json(done, "result.json"),
+        html.unescape((done.folder / "report.html").read_text(encoding="utf-8")),
+    )
+    for row in (*result["outcomes"]["told"].values(), {"head": result["outcomes"]["together"], "text": ""}):
+        assert row["head"] in page and row["text"] in page
+    effects = pd.read_csv(done.folder / "effects.csv")
+    for name, estimand, key in (("cohesion", "cohesion_att", "att_sd"), ("recorded", "irr", "irr")):
+        whole = effects["project"].isna() & effects["event_time"].isna() & effects["item"].ne("burglary")
+        row = effects[whole & (effects["estimand"] == estimand)].iloc[0]
+        assert result[name][key]["mean"] == pytest.approx(row["mean"], rel=1e-9)
+        assert result[name]["verdict"] in (*verdict.VERDICTS, "blocked")
+    assert sum(result["cohesion"]["quadrants"].values()) == pytest.approx(1)
+    assert not {"cohesion", "recorded"} & set(of_json(dutch, "result.json"))
+    assert "Gevoeld, beleefd" not in (dutch.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_report_is_in_the_language_asked_for(done, dutch):

@@ -208,7 +208,7 @@ def test_a_notebook_shows_hostile_names_as_text(project, monkeypatch, notebook):
 
 @pytest.mark.slow
 def test_an_evaluation_and_the_index_show_hostile_names_as_text(project, monkeypatch):
-    page = run(project, monkeypatch, "03-evaluate-projects", draws=50, tune=50, chains=2)
+    page = run(project, monkeypatch, "03-evaluate-projects", draws=50, tune=50, chains=2, outcomes="perceived;cohesion")
     assert MARKUP in page.text and LONG in page.text.replace("\n", "")
     made = json.loads((project / "reports" / "03-evaluate-projects" / "result.json").read_text(encoding="utf-8"))
     assert made["city"] == "town"

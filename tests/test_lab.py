@@ -26,7 +26,7 @@ from workbench.simulate import simulate_city
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
-SHORT = {"draws": 60, "tune": 60, "chains": 2, "checks": '"core"'}
+SHORT = {"draws": 60, "tune": 60, "chains": 2, "checks": '"core"', "outcomes": '"perceived"'}
 PATIENCE = 240  # seconds, for the slowest notebook on a busy machine
 
 

@@ -65,13 +65,19 @@ def build_result(panel: xr.Dataset, idata: xr.DataTree, inputs: dict, checks: pd
     return as_json(result | {"sentence": verdict.sentence(result, lang=lang)})
 
 
-def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, result: dict) -> None:
+def save_evaluation(out: str, *, idata: xr.DataTree, effects: pd.DataFrame, result: dict, others=None) -> None:
     """Write posterior.nc (float32, compressed), effects.csv and result.json into `out`, each whole or not at all.
-    result.json holds the keys that docs/data.md promises; what only page 1 needs stays behind. An empty `out` writes
-    nothing, so that a notebook can be read and run without leaving files behind."""
+    result.json holds the keys that docs/data.md promises; what only page 1 needs stays behind. `others` are fits of
+    further outcomes, whose draws become groups of that name. An empty `out` writes nothing, so that a notebook can be
+    read and run without leaving files behind."""
     if not out:
         return
     folder, packed = resolve(out), {"zlib": True, "complevel": 4, "dtype": "float32"}
+    drawn = {name: fit["posterior"].to_dataset() for name, fit in (others or {}).items()}
+    # What only the sampler sees follows from what it stands for, and would make a large file larger.
+    raw = lambda draws: [name for name in draws if name == "z" or str(name).endswith("_raw")]
+    drawn = {name: draws.drop_vars(raw(draws)) for name, draws in drawn.items()}
+    idata = xr.DataTree.from_dict({node.path: node.to_dataset() for node in idata.subtree} | drawn)
     encoding = {
         node.path: {name: packed for name, values in node.data_vars.items() if values.dtype.kind == "f"}
         for node in idata.subtree

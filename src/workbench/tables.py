@@ -123,6 +123,32 @@ def effects(rows: pd.DataFrame, *, estimand: str, names: dict, lang: str) -> pd.
     return estimates(rows, estimand.removeprefix("att_by_"), lang=lang)
 
 
+def both_changes(summary: dict, *, names: dict, lang: str) -> pd.DataFrame:
+    """Change in cohesion (sd) and insecurity (points) by project, first of all together, and the chance of each corner;
+    `summary` of `cohesion.evaluate`, `names` the label of each project id and of "" for all."""
+    rows = [
+        {"project": names[project], "cohesion": said("two", lang, row=one["att_sd"])}
+        | {"insecurity": said("effect", lang, row=one["insecurity_pp"], how="brief")}
+        | {label(corner, lang=lang): percent(chance, lang) for corner, chance in one["quadrants"].items()}
+        for project, one in ({"": summary} | summary["by_project"]).items()
+    ]
+    corners = [label(corner, lang=lang) for corner in summary["quadrants"]]
+    return frame(rows := pd.DataFrame(rows), "project cohesion insecurity", lang=lang).join(rows[corners])
+
+
+def ratios(rows: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
+    """Recorded incidents of project areas by kind over those without the projects, and how many fewer; `rows` are as in
+    effects.csv."""
+    whole = rows[rows["event_time"].isna() & rows["project"].isna()]
+    kinds, fewer = (whole[whole["estimand"] == name].set_index("item") for name in ("irr", "incidents_averted"))
+    rows = kinds.assign(
+        incident=[names.get(item, said("head", lang, name="incident")) for item in kinds.index],
+        irr=[said("irr", lang, row=row) for row in kinds.to_dict("records")],
+        averted=[said("averted", lang, row=row) for row in fewer.loc[kinds.index].to_dict("records")],
+    )
+    return frame(rows, "incident irr averted p_fall p_fall_minimum p_rise", lang=lang)
+
+
 def money(value: pd.DataFrame, *, worth_eur: float | None, lang: str) -> pd.DataFrame:
     """What each project cost, for how many residents, and per resident no longer unsafe; `value` of `money.value`."""
     rows = value.rename(columns={"name": "project", "residents": "concerned", "told": "price"})
