@@ -226,22 +226,15 @@ def castle():
     source = Path(importlib.util.find_spec("causaldata").origin).parent / "castle" / "castle.dta"
     rows = pd.read_stata(source)
     rows = rows.assign(area=rows["sid"].astype(int).astype(str), month=rows["year"].astype(int).astype(str))
-    # Homicides per 100,000 residents; whole numbers again, as they were counted.
-    number = (rows["homicide"] * rows["population"] / 1e5).round().astype(int)
-    incidents = rows[["area", "month", "population"]].assign(kind="homicide", count=number)
+    # Homicides per 100,000 of a state's mean residents, as published; whole numbers again.
+    number = (rows["homicide"] * rows["popwt"] / 1e5).round().astype(int)
+    incidents = rows[["area", "month"]].assign(kind="homicide", count=number, population=rows["popwt"].astype(float))
     areas = rows[["area"]].drop_duplicates().assign(name=lambda x: x["area"])
-    law = rows[rows["post"] == 1].groupby("area")["year"].min()
-    # A law is in force for part of its first year (`cdl`, a share): that year is announced, full years run.
-    partly = rows.set_index(["area", "year"])["cdl"]
-    lines = []
-    for area, year in law.items():
-        first = partly[area, year]
-        begun = pd.Timestamp(int(year), 1, 1)
-        full = begun if first >= 1 else pd.Timestamp(int(year) + 1, 1, 1)
-        lines.append(
-            {"project": f"laws of {int(year)}", "area": area, "announced": begun, "start": begun, "full": full}
-        )
-    place = city(incidents, areas, pd.DataFrame(lines).assign(stop=pd.NaT))
+    law = rows[rows["post"] == 1].groupby("area")["year"].min().astype(int)
+    begun = pd.to_datetime(law.astype(str) + "-01-01")
+    lines = pd.DataFrame({"project": "laws of " + law.astype(str), "announced": begun, "start": begun, "full": begun})
+    lines = lines.reset_index()
+    place = city(incidents, areas, lines.assign(stop=pd.NaT))
     panel = build_incidents(place, kind="homicide", window_months="0-120", neighbours=False)
     for prior in ("flat", "sceptical"):
         tree = recorded.fit({"homicide": panel}, prior=prior, seed=1)["homicide"]
