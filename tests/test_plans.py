@@ -139,3 +139,15 @@ def test_a_plan_without_end_is_refused_at_once(write_plan, monkeypatch):
     monkeypatch.setattr(plans, "MOST", 2)
     told = refusal(write_plan("id,notebook\na,02-try\nb,02-try\nc,02-try\n"))
     assert told[1:] == ["plan.csv, line 4, column 'id': 'c'; allowed: at most 2 rows"]
+
+
+def test_a_city_without_what_a_notebook_is_about_is_refused_before_anything_runs(root, write_plan):
+    file = write_plan("id,notebook,city\na,05-cohesion,town\nb,06-incidents,town\n")
+    asked = 'projects = ""\ncomparison = ""\nwindow_months = "6-24"\n'
+    notebook(root, name="05-cohesion", parameters=f"{READS}\nmechanism: bool = False")
+    notebook(root, name="06-incidents", parameters=f"{READS}\n{asked}neighbours: bool = True\nspatial: bool = False")
+    told = refusal(file)
+    assert told[1].startswith(
+        "plan.csv, line 2: town asked no item of cohesion; allowed: a city with one of dutch_known"
+    )
+    assert told[2] == "plan.csv, line 3: town has no recorded incidents; allowed: a city with incidents.csv"

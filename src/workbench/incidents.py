@@ -67,6 +67,21 @@ def build_incidents(
     )  # fmt: skip
 
 
+def build_panels(city, **chosen) -> tuple[dict[str, xr.Dataset], list[str]]:
+    """The panel of each kind that can be evaluated, and why others cannot; ParameterError where none can."""
+    if city.incidents is None:
+        raise ParameterError(f"{city.city} has no recorded incidents; allowed: a city with incidents.csv")
+    panels, faults = {}, []
+    for kind in city.incidents["kind"].unique():
+        try:
+            panels[kind] = build_incidents(city, kind=kind, **chosen)
+        except ParameterError as error:
+            faults += str(error).split("\n")
+    if not panels:
+        raise ParameterError("\n".join(dict.fromkeys(faults)))
+    return panels, faults
+
+
 def pairs(city) -> pd.DataFrame:
     """Areas beside each other, `area` and `near`, both ways round: either may name the other."""
     listed = city.areas.get("neighbours", pd.Series("", city.areas.index)).fillna("").str.split(";")

@@ -8,6 +8,8 @@ import xarray as xr
 from workbench import provenance
 from workbench.cities import City, load_city
 from workbench.errors import ParameterError, SchemaError, nearest
+from workbench.incidents import build_panels
+from workbench.items import ITEMS
 from workbench.panel import CHOICES, build_panel
 from workbench.parameters import notebook_parameters, validate_parameters
 from workbench.paths import NAME, outside_cities, project_root, relative, resolve
@@ -17,6 +19,7 @@ from workbench.sheets import read_sheet
 MOST = 2000  # runs of a plan
 OWN = ("id", "notebook")  # columns that are not parameters
 READ = ("city", "raw", "prior", "prior_from", "run", "cards", "focus", *CHOICES)  # parameters that choose what is read
+READ += ("mechanism", "spatial", "neighbours")  # and those of one notebook that needs more of a city
 
 
 def read_inputs(values: Mapping) -> tuple[str | None, City | None, xr.Dataset | None]:
@@ -38,9 +41,22 @@ def read_inputs(values: Mapping) -> tuple[str | None, City | None, xr.Dataset | 
         from workbench.pooling import others
 
         others(values["prior_from"], city=city, panel=panel)
+    if "mechanism" in values:
+        _ask_cohesion(city, mechanism=values["mechanism"])
+    if "spatial" in values:
+        build_panels(city, **{name: values[name] for name in ("projects", "comparison", "window_months", "neighbours")})
     if values.get("run") and not (resolve(values["run"]) / "result.json").is_file():
         raise ParameterError(f"run: {relative(values['run'])} holds no evaluation")
     return city.data_hash, city, panel
+
+
+def _ask_cohesion(city: City, *, mechanism: bool) -> None:
+    """ParameterError for a city whose survey cannot show cohesion, or not its `mechanism`."""
+    if not any(ITEMS[item].construct == "cohesion" for item in city.items):
+        known = ", ".join(name for name, item in ITEMS.items() if item.construct == "cohesion")
+        raise ParameterError(f"{city.city} asked no item of cohesion; allowed: a city with one of {known}")
+    if mechanism and city.respondents is None:
+        raise ParameterError(f"mechanism: {city.city} has published shares only, no other respondents to ask")
 
 
 def read_plan(file, *, out, only=(), keep_going=False) -> tuple[list[dict], dict[str, str]]:

@@ -12,9 +12,8 @@ import xarray as xr
 
 from workbench import inference
 from workbench.answers import count_answers
-from workbench.errors import ParameterError
 from workbench.estimands import COLUMNS, QUANTILES, summarise
-from workbench.incidents import build_incidents
+from workbench.incidents import build_panels
 from workbench.language import said
 from workbench.models.recorded import build_model, model_data
 
@@ -45,21 +44,6 @@ def evaluate(
         panels, fits, survey=survey_change(city, panels), reporting=reporting, seed=seed, lang=lang
     )
     return fits, summary | {"warnings": list(dict.fromkeys([*warnings, *summary["warnings"]]))}, effects
-
-
-def build_panels(city, **chosen) -> tuple[dict[str, xr.Dataset], list[str]]:
-    """The panel of each kind that can be evaluated, and why others cannot; ParameterError where none can."""
-    if city.incidents is None:
-        raise ParameterError(f"{city.city} has no recorded incidents; allowed: a city with incidents.csv")
-    panels, faults = {}, []
-    for kind in city.incidents["kind"].unique():
-        try:
-            panels[kind] = build_incidents(city, kind=kind, **chosen)
-        except ParameterError as error:
-            faults += str(error).split("\n")
-    if not panels:
-        raise ParameterError("\n".join(dict.fromkeys(faults)))
-    return panels, faults
 
 
 def rates(panels) -> pd.DataFrame:
