@@ -14,6 +14,7 @@ items are averaged by information, and two things are assumed: a discrimination 
 how many logits a standard deviation of residents is, and with it how alike the errors of items answered by the same
 people are."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -22,8 +23,7 @@ import xarray as xr
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from scipy.special import expit, logit
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.stats import norm, ttest_ind, ttest_rel
 
 from workbench.answers import count_answers
 from workbench.items import ITEMS
@@ -296,11 +296,12 @@ def _share_shifts(y, each, groups):
         line = np.polyfit(others[known], y[j][known], 1)  # items tell areas apart more or less well: that is no shift
         apart = np.where(known, y[j] - np.polyval(line, others), np.nan) * PER_SD
         for k, group in enumerate(groups):
-            inside, outside = (pd.DataFrame(np.where(side, apart, np.nan)).mean(axis=1) for side in (group, ~group))
-            pairs = (inside - outside).dropna()
-            sides = [pairs, 0 * pairs] if len(pairs) > 1 else [inside.dropna(), outside.dropna()]
-            if min(map(len, sides)) > 1:
-                shift[j, k] = sides[0].mean() - sides[1].mean()
-                error = np.sqrt(sum(side.var() / len(side) for side in sides))
-                z[j, k] = -norm.ppf(student.cdf(-shift[j, k] / max(error, 1e-12), min(map(len, sides)) - 1))
+            sides = (pd.DataFrame(np.where(side, apart, np.nan)).mean(axis=1) for side in (group, ~group))
+            inside, outside = pairs = pd.concat(sides, axis=1).to_numpy().T
+            paired = np.isfinite(pairs).all(0).sum() > 1
+            if not paired and np.isfinite(pairs).sum(1).min() < 2:
+                continue
+            found = (ttest_rel if paired else partial(ttest_ind, equal_var=False))(inside, outside, nan_policy="omit")
+            shift[j, k] = np.nanmean(inside - outside) if paired else np.nanmean(inside) - np.nanmean(outside)
+            z[j, k] = np.sign(shift[j, k]) * norm.isf(found.pvalue / 2)
     return shift, z
