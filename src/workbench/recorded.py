@@ -68,12 +68,15 @@ def fit(panels, *, spatial=False, prior="sceptical", seed, draws=1000, tune=300,
         data = model_data(panel, distinct=rows)
         if shape not in built:
             model = build_model(panel, prior=prior, spatial=spatial, data=data)
-            built[shape] = model, cache(partial(inference.sampler, model, many=True))
-        model, build = built[shape]
+            prior_draws = pm.draw(model["delta"], 1000 * len(panels), random_seed=seed, mode="FAST_COMPILE")
+            built[shape] = (
+                cache(partial(inference.sampler, model, many=True)),
+                prior_draws.reshape(len(panels), 1, 1000, -1),
+            )
+        build, delta = built[shape]
         settings = {"draws": draws, "tune": tune, "chains": chains}
         fits[kind] = inference.settle(build, seed + 100 * number, accept=ACCEPT, **settings, **data)
-        delta = pm.draw(model["delta"], draws=1000, random_seed=seed + number, mode="FAST_COMPILE")
-        fits[kind]["prior"] = xr.DataTree(xr.Dataset({"delta": (("chain", "draw", "effect"), delta[None])}))
+        fits[kind]["prior"] = xr.DataTree(xr.Dataset({"delta": (("chain", "draw", "effect"), delta[number])}))
         fits[kind].attrs |= {"model": "M3 recorded", "kind": kind, "prior": prior}
     return fits
 
