@@ -15,6 +15,7 @@ from small_panel import panel as small
 
 from workbench import cohesion
 from workbench.errors import ParameterError
+from workbench.figures_outcomes import plot_mechanism, plot_quadrants
 from workbench.inference import jax_function
 from workbench.measurement import cohesion_index
 from workbench.models.joint import build_model, index_data
@@ -243,6 +244,41 @@ def test_a_city_without_cohesion_items_has_nothing_to_evaluate(built):
 def test_a_prior_that_the_joint_model_does_not_have_is_refused(built):
     with pytest.raises(ParameterError, match="prior 'flat': .* allowed are sceptical, wide"):
         cohesion.evaluate(*built[:2], seed=1, prior="flat", lang="en")
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_corners_tells_where_each_project_lies_and_how_likely(ax):
+    lot = np.random.default_rng(1)
+    draws = lot.normal(size=(2, 2, 1, 2000)) * np.array([0.05, 1.0])[:, None, None, None]
+    draws = draws + np.array([[0.2, -0.1], [-3.0, 0.5]])[:, :, None, None]
+    dims = ("project", "chain", "draw")
+    found = {"cohesion": (dims, draws[0]), "insecurity": (dims, draws[1])}
+    found = xr.Dataset(found, {"project": ["meet", "host"]})
+    alt = plot_quadrants(found, cohesion.quadrants(found), ax=ax, names={"meet": "Meeting house"}, lang="en")
+    assert (
+        "Meeting house: cohesion 0.20 standard deviations, insecurity −3.0 points; most likely more cohesive, safer"
+        in alt
+    )
+    assert "host: cohesion −0.10 standard deviations" in alt
+    assert len(ax.patches) == 4, "half and nine tenths of each project"
+    outer = ax.patches[0].get_path().transformed(ax.patches[0].get_patch_transform())
+    inside = outer.contains_points(draws[:, 0, 0].T)
+    assert inside.mean() == pytest.approx(0.9, abs=0.02)
+    corners = {text.get_text(): text.get_position() for text in ax.texts if "cohesive" in text.get_text()}
+    assert corners["more cohesive, safer"] == (0.98, 0.02) and corners["less cohesive, less safe"] == (0.02, 0.98)
+
+
+def test_the_picture_of_the_mechanism_says_that_it_is_exploratory_and_where_nothing_is_left(ax, by_hand):
+    table = cohesion.curve(*by_hand)
+    alt = plot_mechanism(table, ax=ax, vanishes={"median": -0.5, "lower90": -0.7, "upper90": -0.2}, lang="en")
+    assert (
+        alt.startswith("Exploratory. Without confounders −")
+        and "is nothing at −0.50 (90 % interval −0.70 to −0.20)" in alt
+    )
+    assert ax.get_title(loc="left") == "Exploratory"
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), table["median"])
 
 
 # --- one fit --------------------------------------------------------------------------------------------------------
