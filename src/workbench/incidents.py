@@ -3,15 +3,13 @@
 Periods (months, quarters or years) stand where `panel` has waves; the rules are in docs/methods.md, "From dates to
 exposure". A period that is not recorded is left out and never a zero."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from workbench.errors import ParameterError, nearest
+from workbench.errors import ParameterError
 from workbench.language import translator
-from workbench.panel import MONTH
+from workbench.panel import checked_window, compare, in_window, names_in
 
 LENGTHS = {"M": 1, "Q": 3, "Y": 12}  # months in a period
 
@@ -19,23 +17,32 @@ LENGTHS = {"M": 1, "Q": 3, "Y": 12}  # months in a period
 def build_incidents(
     city, *, kind, projects=(), comparison=(), window_months="6-24", neighbours=True, lang="en"
 ) -> xr.Dataset:
-    """Dims (area, period, effect, project): `counts` (NaN where not recorded), `residents` (times years), `offset` (log of the
-    count to expect of an area's residents at the city's own rate),
-    `design`, and per project the area-periods that an effect counts over: `window` in its own areas, `beside` in their
-    neighbours. `projects` and `comparison` are names or one text with `;` between. ParameterError, all faults at
-    once, for unknown names and for a design without treated or comparison areas."""
-    projects, comparison = _names(projects), _names(comparison)
-    window = _checked(city, kind=kind, projects=projects, comparison=comparison, window_months=window_months)
-    rows = city.incidents[city.incidents["kind"] == kind]
+    """Dims (area, period, effect, project): `counts` (NaN where not recorded), `residents` (times years), `offset` (log
+    of the count to expect of an area's residents at the city's own rate), `design`, and per project the area-periods
+    that an effect counts over: `window` in its own areas, `beside` in their neighbours. `projects` and `comparison` are
+    names or one text with `;` between. ParameterError, all faults at once, for unknown names and for a design without
+    treated or comparison areas."""
+    rows = _recorded(city)
+    named = {"projects": names_in(projects), "comparison": names_in(comparison)}
+    own = [("kind", [kind], f"in {city.city}", rows["kind"].unique())]
+    window, rows = checked_window(city, own, window_months=window_months, **named), rows[rows["kind"] == kind]
     table = rows.pivot(index="area", columns="month", values="count").dropna(how="all").sort_index(axis=1)
     areas = [area for area in city.areas["area"] if area in table.index]
     counts, periods = table.loc[areas].to_numpy(float), _periods(table.columns)
     phases = _phases(city.projects[city.projects["area"].isin(areas)], periods, window=window)
-    treated, never, selected, notices = _design(city, kind, phases, projects, comparison, areas=areas, lang=lang)
-    adjacency = pairs(city)
-    own = phases[phases["area"].isin(treated) & phases["project"].isin(selected)]
-    near = _beside(own, adjacency, never) if neighbours else own[:0]
     _ = translator(lang).gettext
+    whys = (
+        _("Project {project}: no {kind} are recorded in its areas."),
+        _("Project {project} was already announced or running in the first period of {kind}: its areas leave the comparison."),
+        _("Project {project} was not in full operation in any period of {kind}."),
+    )  # fmt: skip
+    active, never, selected, notices = compare(
+        city, phases, [why.replace("{kind}", kind) for why in whys], **named, areas=areas,
+        lacking=f"no recorded {kind}", moment="recorded period", where=f"{kind} of ",
+    )  # fmt: skip
+    adjacency = pairs(city)
+    own = phases[phases["area"].isin(active["area"]) & phases["project"].isin(selected)]
+    near = _beside(own, adjacency, never) if neighbours else own[:0]
     if neighbours and adjacency.empty:
         notices.append(
             _("Which areas lie beside each other is not known: incidents that moved next door cannot be seen.")
@@ -43,7 +50,7 @@ def build_incidents(
     elif len(never) and set(near["area"]) == set(never):
         text = _("Every comparison area lies beside a project area: what moved next door cannot be told apart.")
         notices, near = [*notices, text], near[:0]
-    kept = np.isin(areas, [*treated, *never])
+    kept = np.isin(areas, [*active["area"], *never])
     areas, counts = [area for area, keep in zip(areas, kept, strict=True) if keep], counts[kept]
     if missing := int(np.isnan(counts).sum()):
         text = _("{kind}: {n} of {all} area-periods are not recorded and left out.")
@@ -69,10 +76,8 @@ def build_incidents(
 
 def build_panels(city, **chosen) -> tuple[dict[str, xr.Dataset], list[str]]:
     """The panel of each kind that can be evaluated, and why others cannot; ParameterError where none can."""
-    if city.incidents is None:
-        raise ParameterError(f"{city.city} has no recorded incidents; allowed: a city with incidents.csv")
     panels, faults = {}, []
-    for kind in city.incidents["kind"].unique():
+    for kind in _recorded(city)["kind"].unique():
         try:
             panels[kind] = build_incidents(city, kind=kind, **chosen)
         except ParameterError as error:
@@ -82,6 +87,12 @@ def build_panels(city, **chosen) -> tuple[dict[str, xr.Dataset], list[str]]:
     return panels, faults
 
 
+def _recorded(city) -> pd.DataFrame:
+    if city.incidents is None:
+        raise ParameterError(f"{city.city} has no recorded incidents; allowed: a city with incidents.csv")
+    return city.incidents
+
+
 def pairs(city) -> pd.DataFrame:
     """Areas beside each other, `area` and `near`, both ways round: either may name the other."""
     listed = city.areas.get("neighbours", pd.Series("", city.areas.index)).fillna("").str.split(";")
@@ -89,34 +100,6 @@ def pairs(city) -> pd.DataFrame:
     table = table.assign(near=table["near"].str.strip()).query("near != '' and near != area")
     both = pd.concat([table, table.rename(columns={"area": "near", "near": "area"})[["area", "near"]]])
     return both.drop_duplicates().reset_index(drop=True)
-
-
-def _names(given) -> list[str]:
-    parts = given.split(";") if isinstance(given, str) else given or ()
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
-
-
-def _checked(city, *, kind, projects, comparison, window_months) -> tuple[int, int]:
-    """The window in months; every name that the city does not know, in one ParameterError."""
-    if city.incidents is None:
-        raise ParameterError(f"{city.city} has no recorded incidents; allowed: a city with incidents.csv")
-    faults = []
-    for what, names, allowed in (
-        ("kind", [kind], city.incidents["kind"].unique()),
-        ("project", projects, () if city.projects.empty else city.projects["project"].unique()),
-        ("comparison area", comparison, city.areas["area"].unique()),
-    ):
-        some = (", ".join(allowed[:12]) or "none") + (", ..." if len(allowed) > 12 else "")
-        for name in (name for name in names if name not in allowed):
-            faults.append(f"{what} {name!r} is not in {city.city}{nearest(name, allowed)}; allowed: {some}")
-    match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(window_months))
-    if not match or int(match[1]) >= int(match[2]):
-        faults.append(f"window_months {window_months!r}: allowed are two whole numbers of months such as 6-24")
-    if city.projects.empty:
-        faults.append(f"{city.city} has no projects: there is nothing to evaluate; allowed: a city with projects.csv")
-    if faults:
-        raise ParameterError("\n".join(faults))
-    return int(match[1]), int(match[2])
 
 
 def _periods(texts) -> pd.DataFrame:
@@ -140,44 +123,8 @@ def _phases(projects, periods, *, window) -> pd.DataFrame:
     months = 12 * (begins.dt.year - full.dt.year) + begins.dt.month - full.dt.month - (begins.dt.day < full.dt.day)
     table["since"] = (months // 12).clip(0, 3).where(running, -1)
     middle = begins + (ends - begins) / 2
-    inside = running & ((middle - full) / MONTH).between(*window)
-    table["fallback"] = ~inside.groupby([table["project"], table["area"]]).transform("any")
-    table["window"] = np.where(table["fallback"], running, inside)
     suffix = table["since"].astype(str).where(running, table["phase"])
-    return table.assign(role="treated", effect=table["project"] + " " + suffix)
-
-
-def _design(city, kind, phases, projects, comparison, *, areas, lang):
-    """Treated areas, never-treated ones, projects left to evaluate, and what the reader must be told."""
-    _ = translator(lang).gettext
-    active = phases[phases["phase"] != "before"]
-    early = set(active["area"][active["position"] == 0])
-    late = phases[~phases["area"].isin(early)]
-    needed = {  # why a project cannot be evaluated -> those of which that is not true
-        _("Project {project}: no {kind} are recorded in its areas."): phases,
-        _("Project {project} was already announced or running in the first period of {kind}: its areas leave the comparison."): late,
-        _("Project {project} was not in full operation in any period of {kind}."): late[late["phase"] == "running"],
-    }  # fmt: skip
-    notices, selected = [], []
-    for project in projects or dict.fromkeys(city.projects["project"]):
-        why = next((text for text, others in needed.items() if project not in set(others["project"])), "")
-        (notices if why else selected).append(why.format(project=project, kind=kind) if why else project)
-    if not selected:
-        allowed = "at least one project with a recorded period before its announcement and one after its full start"
-        raise ParameterError(
-            "\n".join([f"no project left to evaluate in {kind} of {city.city}; allowed: {allowed}", *notices])
-        )
-    active = active[~active["area"].isin(early)]
-    treated = [a for a in areas if a in set(active["area"][active["project"].isin(selected)])]
-    never = [a for a in areas if a not in early and a not in set(active["area"])]
-    if wrong := sorted(set(comparison) - set(never)):
-        why = f"has a project or no recorded {kind}; allowed: {', '.join(never[:12]) or 'none'}"
-        raise ParameterError(f"comparison area {', '.join(map(repr, wrong))} {why}")
-    never = [area for area in never if area in comparison or not comparison]
-    if not never and active[active["area"].isin(treated)].groupby("area")["position"].min().nunique() < 2:
-        why = "every area is treated from the same period on; allowed: at least one area without a project"
-        raise ParameterError(f"no comparison area in {city.city}: {why}")
-    return treated, never, selected, notices
+    return in_window(table.assign(role="treated", effect=table["project"] + " " + suffix), middle, window=window)
 
 
 def _beside(own, adjacency, never) -> pd.DataFrame:

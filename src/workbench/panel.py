@@ -40,12 +40,6 @@ def build_panel(city, *, lang="en", **given) -> xr.Dataset:
     return _describe(panel, city, chosen, notices)
 
 
-def _names(given) -> tuple[str, ...]:
-    """Names given one by one, or as one text with `;` between them."""
-    parts = given.split(";") if isinstance(given, str) else given or ()
-    return tuple(part.strip() for part in parts if part.strip())
-
-
 def answers_told(panel, *, lang) -> str:
     """How many answers there are, in words; where that is not published, the assumption and never a total."""
     _, assumed = translator(lang).gettext, panel.attrs["n_assumed"]
@@ -77,36 +71,56 @@ def choices(city, *, item="", unsafe_from="", projects=(), comparison=(), window
     limits the never-treated areas, and `projects` are names or one text with `;` between; `unsafe_from` is the first
     category that counts as unsafe. `window_months` and `window` count from full start."""
     validate_survey(city)
-    projects, comparison, faults = _names(projects), _names(comparison), []
+    projects, comparison = names_in(projects), names_in(comparison)
     known = [i for i in city.items if ITEMS[i].construct == "insecurity"]
     rows = city.projects[city.projects["project"].isin(projects)] if projects else city.projects
     primary = [i for i in rows["primary_item"].dropna().unique() if i in known]
     item = item or (primary[0] if len(primary) == 1 else next(iter(known), ""))
     levels = ITEMS[item].categories[1:] if item in known else ()
     unsafe_from = unsafe_from or (ITEMS[item].unsafe_from if levels else "")
-    wanted = [  # what it is called, the names given, what they are not if refused, the names allowed
+    own = [
         ("item", [item], f"an item of insecurity in {city.city}", known),
         ("unsafe_from", [unsafe_from] if levels else [], "a category", levels),
+    ]
+    odd = minimum_pp is not None and not 0 < minimum_pp <= 100
+    faults = [f"minimum_pp {minimum_pp!r}: allowed is a number of points above 0"] if odd else []
+    window = checked_window(
+        city, own, projects=projects, comparison=comparison, window_months=window_months, faults=faults
+    )
+    return {
+        "item": item, "unsafe_from": unsafe_from, "projects": projects, "comparison": comparison,
+        "window": window, "minimum_pp": minimum_pp,
+    }  # fmt: skip
+
+
+def names_in(given) -> tuple[str, ...]:
+    """Names given one by one, or as one text with `;` between them; each once."""
+    parts = given.split(";") if isinstance(given, str) else given or ()
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def checked_window(city, own, *, projects, comparison, window_months, faults=()) -> tuple[int, int]:
+    """The window in months. ParameterError with other `faults` and every name that the city does not know: of projects,
+    of comparison areas and of `own` (what it is called, the names given, what they are not, the names allowed)."""
+    wanted = [
+        *own,
         ("project", projects, f"in {city.city}", city.projects["project"].unique()),
         ("comparison area", comparison, f"in {city.city}", city.areas["area"].unique()),
     ]
+    found = []
     for what, names, lacking, allowed in wanted:
         some = (", ".join(allowed[:12]) or "none") + (", ..." if len(allowed) > 12 else "")
-        for name in dict.fromkeys(name for name in names if name not in allowed):
-            faults.append(f"{what} {name!r} is not {lacking}{nearest(name, allowed)}; allowed: {some}")
+        unknown = [name for name in names if name not in allowed]
+        found += [f"{what} {name!r} is not {lacking}{nearest(name, allowed)}; allowed: {some}" for name in unknown]
     match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(window_months))
     if not match or int(match[1]) >= int(match[2]):
-        faults.append(f"window_months {window_months!r}: allowed are two whole numbers of months such as 6-24")
-    if minimum_pp is not None and not 0 < minimum_pp <= 100:
-        faults.append(f"minimum_pp {minimum_pp!r}: allowed is a number of points above 0")
+        found.append(f"window_months {window_months!r}: allowed are two whole numbers of months such as 6-24")
+    found += faults
     if city.projects.empty:
-        faults.append(f"{city.city} has no projects: there is nothing to evaluate; allowed: a city with projects.csv")
-    if faults:
-        raise ParameterError("\n".join(faults))
-    return {
-        "item": item, "unsafe_from": unsafe_from, "projects": projects, "comparison": comparison,
-        "window": (int(match[1]), int(match[2])), "minimum_pp": minimum_pp,
-    }  # fmt: skip
+        found.append(f"{city.city} has no projects: there is nothing to evaluate; allowed: a city with projects.csv")
+    if found:
+        raise ParameterError("\n".join(found))
+    return int(match[1]), int(match[2])
 
 
 def _answered(counts) -> xr.DataArray:
@@ -125,53 +139,70 @@ def _phases(city, counts, *, window) -> pd.DataFrame:
     conditions = [date < table["announced"], date < table["full"], date >= table["stop"]]
     table["phase"] = np.select(conditions, ["before", "announced", "stopped"], "running")
     running = table["phase"] == "running"
-    key = [table["project"], table["area"]]
-    first = table["position"].where(running).groupby(key).transform("min")
+    first = table["position"].where(running).groupby([table["project"], table["area"]]).transform("min")
     table["event_time"] = (table["position"] - first).where(running, -1).astype(int)
+    return in_window(table, date, window=window)
+
+
+def in_window(table, date, *, window) -> pd.DataFrame:
+    """Rows of project, area and time with `window`, whether an effect counts there: running, with `date` between these
+    months after full start or, where no time of that project and area is (`fallback`), running at all."""
+    running = table["phase"] == "running"
     inside = running & ((date - table["full"]) / MONTH).between(*window)
-    table["fallback"] = ~inside.groupby(key).transform("any")
-    table["window"] = np.where(table["fallback"], running, inside)
-    return table
+    fallback = ~inside.groupby([table["project"], table["area"]]).transform("any")
+    return table.assign(fallback=fallback, window=np.where(fallback, running, inside))
 
 
 def _design(city, chosen, phases, *, surveyed):
     """Areas in the analysis, projects left to evaluate, and what the reader must be told; else ParameterError."""
     _ = translator(chosen["lang"]).gettext
+    whys = (
+        _("Project {project} has no area with answers to this item: it cannot be evaluated."),
+        _("Project {project} was already announced or running in the first wave: its areas leave the comparison."),
+        _("Project {project} was not in full operation in any wave: it cannot be evaluated."),
+    )
+    active, never, selected, notices = compare(
+        city, phases, whys, projects=chosen["projects"], comparison=chosen["comparison"], areas=surveyed,
+        lacking=f"no answers to {chosen['item']}", moment="survey wave", known=city.notices,
+    )  # fmt: skip
+    by_area = active.groupby("area")["project"].nunique()
+    if shared := by_area.index[by_area > 1].tolist():
+        text = _("More than one project runs in {areas}: what each did there is hard to tell apart.")
+        notices.append(text.format(areas=", ".join(shared)))
+    return [area for area in surveyed if area in {*active["area"], *never}], selected, notices
+
+
+def compare(city, phases, whys, *, projects, comparison, areas, lacking, moment, where="", known=()):
+    """Rows of `phases` (one per project, area and time) in treated areas from announcement on, the never-treated areas
+    they are compared with, the projects left to evaluate and notices why others are not. `whys`: without a row, begun
+    too early, never running; `known` notices are not repeated. ParameterError without treated or comparison areas."""
     active = phases[phases["phase"] != "before"]
     early = set(active["area"][active["position"] == 0])
     late, active = phases[~phases["area"].isin(early)], active[~active["area"].isin(early)]
-    seen, in_time, ran = (set(rows["project"]) for rows in (phases, late, late[late["phase"] == "running"]))
-    begun = _("Project {project} was already announced or running in the first wave: its areas leave the comparison.")
-    needed = {  # why a project cannot be evaluated -> those of which that is not true
-        _("Project {project} has no area with answers to this item: it cannot be evaluated."): seen,
-        begun: in_time,
-        _("Project {project} was not in full operation in any wave: it cannot be evaluated."): ran,
-    }
+    fit = [set(rows["project"]) for rows in (phases, late, late[late["phase"] == "running"])]
     notices, selected = [], []
-    for project in chosen["projects"] or dict.fromkeys(city.projects["project"]):
-        fault = next((why for why, others in needed.items() if project not in others), "")
+    for project in projects or dict.fromkeys(city.projects["project"]):
+        fault = next((why for why, others in zip(whys, fit, strict=True) if project not in others), "")
         if not fault:
             selected.append(project)
-        elif not any(notice.startswith(f"project {project} ") for notice in city.notices):
-            notices.append(fault.format(project=project))
+        elif not any(notice.startswith(f"project {project} ") for notice in known):
+            notices.append(fault.replace("{project}", project))
     if not selected:
-        told = [notice for notice in city.notices if notice.startswith("project ")] + notices
-        allowed = "at least one project with a survey wave before its announcement and one after its full start"
-        raise ParameterError("\n".join([f"no project left to evaluate in {city.city}; allowed: {allowed}", *told]))
-    treated = set(active["area"][active["project"].isin(selected)])
-    of_area = active[active["area"].isin(treated)].groupby("area").agg({"project": "nunique", "position": "min"})
-    if shared := of_area.index[of_area["project"] > 1].tolist():
-        text = _("More than one project runs in {areas}: what each did there is hard to tell apart.")
-        notices.append(text.format(areas=", ".join(shared)))
-    never = set(surveyed) - early - set(active["area"])
-    if wrong := sorted(set(chosen["comparison"]) - never):
-        why = f"has a project or no answers to {chosen['item']}; allowed: {', '.join(sorted(never)[:12]) or 'none'}"
+        told = [notice for notice in known if notice.startswith("project ")] + notices
+        allowed = f"at least one project with a {moment} before its announcement and one after its full start"
+        raise ParameterError(
+            "\n".join([f"no project left to evaluate in {where}{city.city}; allowed: {allowed}", *told])
+        )
+    never = [area for area in areas if area not in early | set(active["area"])]
+    if wrong := sorted(set(comparison) - set(never)):
+        why = f"has a project or {lacking}; allowed: {', '.join(sorted(never)[:12]) or 'none'}"
         raise ParameterError(f"comparison area {', '.join(map(repr, wrong))} {why}")
-    never = set(chosen["comparison"]) or never
-    if not never and of_area["position"].nunique() < 2:
-        why = "every area is treated from the same wave on; allowed: at least one area without a project"
+    never = [area for area in never if area in comparison or not comparison]
+    active = active[active["area"].isin(active["area"][active["project"].isin(selected)])]
+    if not never and active.groupby("area")["position"].min().nunique() < 2:
+        why = f"every area is treated from the same {moment} on; allowed: at least one area without a project"
         raise ParameterError(f"no comparison area in {city.city}: {why}")
-    return [area for area in surveyed if area in treated | never], selected, notices
+    return active, never, selected, notices
 
 
 def _assemble(city, counts, phases, *, projects) -> xr.Dataset:
