@@ -72,11 +72,11 @@ def _zero_and_minimum(line: Callable, minimum_pp: float | None) -> None:
         line(side, color=GREY, lw=1, ls=(0, (4, 3)), zorder=2)
 
 
-def _interval(ax: Axes, at: float, row: dict, *, colour: str = BLUE, mark: str = "o", upright: bool = False) -> None:
+def interval(ax: Axes, at: float, row: dict, *, colour: str = BLUE, mark: str = "o", upright: bool = False) -> None:
     """Thin 90 %, thick 50 % and a mark at the mean, of these what the row has; at this height or, upright, this x."""
     looks = {
         ("lower90", "upper90"): {"color": colour, "lw": 2, "zorder": 3},
-        ("lower50", "upper50"): {"color": PALE_BLUE, "lw": 7, "zorder": 3},
+        ("lower50", "upper50"): {"color": PALE_BLUE if colour == BLUE else (colour, 0.4), "lw": 7, "zorder": 3},
         ("mean",): {"color": colour, "marker": mark, "ms": 8, "mec": "white", "zorder": 4},
     }
     for keys, look in looks.items():
@@ -87,7 +87,7 @@ def _interval(ax: Axes, at: float, row: dict, *, colour: str = BLUE, mark: str =
 
 def forest(rows: pd.DataFrame, *, ax: Axes, labels, texts=None, minimum_pp: float | None = None, lang: str) -> str:
     """An effect per row in pp, from the top down at the y ticks; label left, right the text, else its numbers. `rows`
-    has what `_interval` draws, and may have `group` (groups stand apart, each with its own mark) and `colour`."""
+    has what `interval` draws, and may have `group` (groups stand apart, each with its own mark) and `colour`."""
     _ = translator(lang).gettext
     group = rows.get("group", pd.Series("", rows.index))
     marks = group.map(dict(zip(dict.fromkeys(group), "oosD" * len(rows), strict=False)))
@@ -96,7 +96,7 @@ def forest(rows: pd.DataFrame, *, ax: Axes, labels, texts=None, minimum_pp: floa
     brief, full = (texts or [said("effect", lang, row=row, how=how) for row in records] for how in ("brief", "full"))
     _zero_and_minimum(ax.axvline, minimum_pp)
     for y, row, mark, text in zip(heights, records, marks, brief, strict=True):
-        _interval(ax, y, row, colour=row.get("colour", BLUE), mark=mark)
+        interval(ax, y, row, colour=row.get("colour", BLUE), mark=mark)
         ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", size=11.5)
     ax.set_yticks(heights, labels)
     ax.tick_params(axis="y", labelcolor=INK)
@@ -217,7 +217,7 @@ def plot_event_study(effects: pd.DataFrame, *, ax: Axes, minimum_pp: float, lang
     told, beside = [], {"textcoords": "offset points", "va": "center", "bbox": {"color": "white", "pad": 1}}
     for row in rows.to_dict("records"):
         x, (mark, colour) = row["event_time"], ("o", BLUE) if row["event_time"] >= 0 else ("s", GREY)
-        _interval(ax, x, row, colour=colour, mark=mark, upright=True)
+        interval(ax, x, row, colour=colour, mark=mark, upright=True)
         ax.annotate(points(row["mean"], lang), (x, row["mean"]), (14, 0), **beside)
         told.append(f"{x}: {said('effect', lang, row=row)}")
     ax.set_xticks(rows["event_time"])

@@ -1,4 +1,4 @@
-"""Pictures of cohesion beside insecurity: where projects lie between four corners, and what may go through cohesion.
+"""Pictures of cohesion beside insecurity and of recorded incidents: where projects lie, and what assumptions would do.
 
 As in `figures`: each draws on an `ax` and returns its alt text, made from the numbers it drew."""
 
@@ -10,7 +10,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.ticker import FixedLocator, NullLocator
 from scipy.stats import chi2
 
-from workbench.figures import BLUE, GREY, INK, ORANGE, PALE_BLUE, direct_labels, signed
+from workbench.figures import BLUE, GREY, INK, ORANGE, PALE_BLUE, direct_labels, interval, signed
 from workbench.language import number, percent, points, said, translator
 
 
@@ -32,11 +32,7 @@ def plot_quadrants(found: xr.Dataset, chances: pd.DataFrame, *, ax: Axes, names:
         ax.plot(*middle, "o", color=BLUE, ms=7, mec="white", zorder=4)
         reach = np.maximum(reach, abs(middle) + np.sqrt(chi2.ppf(0.9, 2)) * both.std(1))
         best = max(corners, key=lambda corner, project=project: chance.loc[project, corner])
-        row = {
-            "name": names.get(project, project),
-            "corner": _(best),
-            "chance": percent(chance.loc[project, best], lang),
-        }
+        row = {"name": names.get(project, project), "corner": _(best), "chance": percent(chance[best][project], lang)}
         told.append(row | {"cohesion": number(middle[0], lang, 2), "insecurity": points(middle[1], lang)})
     wide, high = 1.15 * reach
     ax.axhline(0, color=INK, lw=1, zorder=1)
@@ -60,24 +56,38 @@ def plot_mechanism(curve: pd.DataFrame, *, ax: Axes, vanishes: dict, lang: str) 
     """Exploratory: the part of the effect that may go through cohesion, in pp (median, 90 % band), by how strongly
     unmeasured confounders correlate both outcomes' shocks. `curve` and `vanishes` are of `cohesion.mechanism`."""
     _ = translator(lang).gettext
-    ax.grid(axis="y")
-    ax.fill_between(curve["rho"], curve["lower90"], curve["upper90"], color=PALE_BLUE, alpha=0.4, lw=0)
-    ax.plot(curve["rho"], curve["median"], color=BLUE, lw=2.5)
-    ax.axhline(0, color=INK, lw=1)
-    ax.axvline(0, color=GREY, lw=1, ls=":")
+    none = _over_assumption(curve, curve["rho"], "median", ax=ax, even=0)
     ax.plot([vanishes["lower90"], vanishes["upper90"]], [0, 0], color=ORANGE, lw=4, solid_capstyle="butt", zorder=3)
     ax.plot(vanishes["median"], 0, "D", color=ORANGE, ms=9, mec="white", zorder=4)
-    none = curve.loc[curve["rho"].abs().idxmin()]
-    ax.plot(0, none["median"], "o", color=BLUE, ms=9, mec="white", zorder=4)
     ax.set_xticks(curve["rho"][::3])
     ax.set_xlabel(_("correlation that unmeasured confounders give cohesion and insecurity"))
     ax.set_ylabel(_("through cohesion,\npercentage points"))
     ax.set_title(_("Exploratory"), loc="left", color=ORANGE, size=12, weight="bold")
     signed(ax.yaxis, lang)
     signed(ax.xaxis, lang)
-    return said(
-        "mechanism_curve", lang, bare=none.to_dict(), vanishes=vanishes, ends=curve.iloc[[0, -1]].to_dict("records")
-    )
+    ends = curve.iloc[[0, -1]].to_dict("records")
+    return said("mechanism_curve", lang, bare=none, vanishes=vanishes, ends=ends)
+
+
+def _over_assumption(curve, x, middle, *, ax, even) -> dict:
+    """A curve and its 90 % band over the values `x` of an assumption, with a line where there is no effect; returns the
+    row in which nothing is assumed, a dot."""
+    ax.grid(axis="y")
+    ax.fill_between(x, curve["lower90"], curve["upper90"], color=PALE_BLUE, alpha=0.4, lw=0)
+    ax.plot(x, curve[middle], color=BLUE, lw=2.5)
+    ax.axhline(even, color=INK, lw=1)
+    ax.axvline(0, color=GREY, lw=1, ls=":")
+    none = curve.loc[x.abs().idxmin()].to_dict()
+    ax.plot(0, none[middle], "o", color=BLUE, ms=9, mec="white", zorder=4)
+    return none
+
+
+def _ratios(axis, lang) -> None:
+    """A log axis of ratios, with their numbers."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(FixedLocator([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2]))
+    axis.set_major_formatter(lambda value, _position: number(value, lang, 2))
+    axis.set_minor_locator(NullLocator())
 
 
 def plot_rates(rates: pd.DataFrame, *, ax: Axes, lang: str) -> str:
@@ -122,18 +132,11 @@ def plot_irr(effects: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
     told = []
     for y, row in zip(heights, rows.to_dict("records"), strict=True):
         colour = {3: ORANGE, 4: GREY}.get(row["group"], BLUE)
-        ax.plot([row["lower90"], row["upper90"]], [y, y], color=colour, lw=2, zorder=3)
-        ax.plot(
-            [row["lower50"], row["upper50"]], [y, y], color=colour, alpha=0.4, lw=7, solid_capstyle="butt", zorder=3
-        )
-        ax.plot(row["mean"], y, "D" if row["group"] > 2 else "o", color=colour, ms=8, mec="white", zorder=4)
+        interval(ax, y, row, colour=colour, mark="D" if row["group"] > 2 else "o")
         told.append({"label": row["label"], "text": said("irr", lang, row=row)})
         ax.text(1.02, y, told[-1]["text"], transform=ax.get_yaxis_transform(), va="center", size=11.5)
     ax.axvline(1, color=INK, lw=1, zorder=2)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2]))
-    ax.xaxis.set_major_formatter(lambda value, _position: number(value, lang, 2))
-    ax.xaxis.set_minor_locator(NullLocator())
+    _ratios(ax.xaxis, lang)
     ax.set_yticks(heights, [row["label"] for row in told])
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.spines["left"].set_visible(False)
@@ -148,13 +151,7 @@ def plot_reporting(reporting: dict, *, ax: Axes, lang: str) -> str:
     _ = translator(lang).gettext
     curve, even = pd.DataFrame(reporting["curve"]), reporting["tipping"]["even"]
     percents = 100 * (curve["factor"] - 1)
-    ax.grid(axis="y")
-    ax.fill_between(percents, curve["lower90"], curve["upper90"], color=PALE_BLUE, alpha=0.4, lw=0)
-    ax.plot(percents, curve["mean"], color=BLUE, lw=2.5)
-    ax.axhline(1, color=INK, lw=1)
-    ax.axvline(0, color=GREY, lw=1, ls=":")
-    none = curve.loc[(curve["factor"] - 1).abs().idxmin()].to_dict()
-    ax.plot(0, none["mean"], "o", color=BLUE, ms=9, mec="white", zorder=4)
+    none = _over_assumption(curve, percents, "mean", ax=ax, even=1)
     if percents.min() <= 100 * (even - 1) <= percents.max():
         ax.plot(100 * (even - 1), 1, "D", color=ORANGE, ms=9, mec="white", zorder=4)
     survey, low = reporting["survey"], 0.94 * curve["lower90"].min()
@@ -163,10 +160,8 @@ def plot_reporting(reporting: dict, *, ax: Axes, lang: str) -> str:
         ax.plot(ends, [low, low], color=GREY, lw=5, solid_capstyle="butt")
         ax.plot(survey["mean"], low, "s", color=GREY, ms=8, mec="white")
         ax.annotate(_("victims in the survey"), (ends[0], low), (0, 9), textcoords="offset points", color=GREY, size=11)
-    ax.set(yscale="log", xlim=(percents.min(), percents.max()))
-    ax.yaxis.set_major_locator(FixedLocator([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2]))
-    ax.yaxis.set_major_formatter(lambda value, _position: number(value, lang, 2))
-    ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(percents.min(), percents.max())
+    _ratios(ax.yaxis, lang)
     ax.set_xlabel(_("change in the share that gets recorded in project areas, percent"))
     ax.set_ylabel(_("ratio of what happened"))
     signed(ax.xaxis, lang)
