@@ -27,17 +27,18 @@ PRIORS = {"sceptical": 0.2, "wide": 0.4, "flat": 10.0}
 the likelihood alone. Neighbours have half of it: what moves next door, or spreads there, is usually the smaller part."""
 
 
-def build_model(panel, *, prior="sceptical", spatial=False, data=None):
+def build_model(panel, *, prior="sceptical", spatial=False, data=None, whiten=True):
     """A PyMC model of one panel (see `workbench.incidents.build_incidents`); `prior` names the scale of effects in
     `PRIORS`, where "flat" gives every one its own coefficient. `spatial` splits areas into a part that neighbours share
-    and one of their own (BYM2). `data`, default `model_data`, is what fits of the same shape replace."""
+    and one of their own (BYM2). `data`, default `model_data`, is what fits of the same shape replace. Without `whiten` the
+    model is non-centred: the prior of effects can be drawn."""
     data = model_data(panel) if data is None else data
     coords = {d: panel[d].values for d in ("area", "period", "effect", "project")}
     coords |= {"cohort": np.unique(panel["cohort"].values), "year": np.unique(panel["year"].values)}
     coords["season"] = np.arange(12 // int(panel["months"][0]))
     with pm.Model(coords=coords) as model:
         given = {name: pm.Data(name, value) for name, value in data.items()}
-        delta = _delta(panel, given, prior=prior)
+        delta = _delta(panel, given, prior=prior, whiten=whiten)
         within = pt.dot(given["patterns"], delta)[given["pattern"]] + _time(given, len(coords["season"]))
         yearly = within @ given["mean_of_year"]
         structured = spatial_part(panel["adjacency"].values) if spatial else None
@@ -84,34 +85,47 @@ def bym2(sd, structured):
     return sd * pt.sqrt(mix) * structured, sd**2 * (1 - mix)
 
 
-def _delta(panel, given, *, prior):
+def _delta(panel, given, *, prior, whiten):
     """Log IRR per effect; negative means fewer recorded incidents."""
     if prior == "flat":
         return pm.Normal("delta", 0, PRIORS["flat"], dims="effect")
     scale, kind = pm.Data("prior_scale", PRIORS[prior]), panel["effect_kind"].values
-    deviation, project = pm.Normal("event_raw", 0, 1, dims="effect"), pm.Normal("project_raw", 0, 1, dims="project")
+    seen = (given["project_working"], given["project_information"]) if whiten else None
+    deviation = pm.Normal("event_raw", 0, 1, dims="effect")
     mu, tau = pm.Deterministic("mu", scale * pm.Normal("mu_raw", 0, 1)), half_normal("tau", scale)
-    pooled = mu + tau * project[given["effect_project"]] + half_normal("sd_event", scale / 2) * deviation
+    project = _between("project", mu, tau, seen=seen)
+    pooled = project[given["effect_project"]] + half_normal("sd_event", scale / 2) * deviation
     # Before full start and after a stop an effect may be anything between none and all: its own, not pooled.
     effect = pt.where(given["running"], pooled, scale * deviation)
     if (kind == "neighbours").any():
         mean = pm.Deterministic("mu_neighbours", scale / 2 * pm.Normal("mu_neighbours_raw", 0, 1))
-        near = mean + half_normal("tau_neighbours", scale / 2) * deviation
-        effect = pt.where(given["near"], near, effect)
+        seen = (given["near_working"], given["near_information"]) if whiten else None
+        near = _between("neighbours", mean, half_normal("tau_neighbours", scale / 2), seen=seen, dims="project")
+        effect = pt.where(given["near"], near[given["effect_project"]], effect)
     return pm.Deterministic("delta", effect, dims="effect")
 
 
-def _time(given, seasons):
-    """What all areas have in common in a period: the season, where a year has several, and time's own N(0, sd_time).
-    `time_raw` is time less what the season and the counts of all areas say of it, in its own spread: close to standard
-    normal whether these are few or many. The added term makes the change of variables exact."""
-    sd, raw = half_normal("sd_time", 0.2), pm.Normal("time_raw", 0, 1, dims="period")
-    season = pm.ZeroSumNormal("seasonal", 0.3, dims="season")[given["season_of"]] if seasons > 1 else 0.0
-    known, precision = given["period_information"], 1 / (sd**2 + 1e-9)
+def _between(name, mean, sd, *, seen, dims=None):
+    """N(mean, sd) along `dims` (default: called `name`), as a function of what is left of it given what the counts say
+    by themselves, a rough estimate and its information: `NAME_raw` is then close to standard normal whether that is
+    little or much. The added term makes the change of variables exact, however rough the estimate. Without `seen` it is
+    non-centred: the prior can be drawn."""
+    raw = pm.Normal(f"{name}_raw", 0, 1, dims=dims or name)
+    if seen is None:
+        return mean + sd * raw
+    (working, known), precision = seen, 1 / (sd**2 + 1e-9)
     variance = 1 / (known + precision)
-    time = variance * known * (given["period_working"] - season) + pt.sqrt(variance) * raw
-    change = raw**2 - precision * time**2 + pt.log(variance) + pt.log(precision)
-    pm.Potential("change_of_time", 0.5 * pt.sum(change))
+    value = variance * (known * working + precision * mean) + pt.sqrt(variance) * raw
+    change = raw**2 - precision * (value - mean) ** 2 + pt.log(variance) + pt.log(precision)
+    pm.Potential(f"change_of_{name}", 0.5 * pt.sum(change))
+    return value
+
+
+def _time(given, seasons, *, whiten=True):
+    """What all areas have in common in a period: the season, where a year has several, and time's own N(0, sd_time)."""
+    season = pm.ZeroSumNormal("seasonal", 0.3, dims="season")[given["season_of"]] if seasons > 1 else 0.0
+    seen = (given["period_working"] - season, given["period_information"]) if whiten else None
+    time = _between("period", 0.0, half_normal("sd_time", 0.2), seen=seen)
     return pm.Deterministic("time", time, dims="period") + season
 
 
@@ -142,8 +156,10 @@ def model_data(panel, *, distinct=0) -> dict:
     information = mean / (1 + 0.03 * mean)  # with 1 / phi = 0.03
     each, times = np.unique(count[count > 0], return_counts=True)
     fill = (0, max(distinct - len(each), 0))
-    design = panel["design"].values
+    design, kind = panel["design"].values, panel["effect_kind"].values
     patterns, pattern = np.unique(design.reshape(-1, design.shape[-1]), axis=0, return_inverse=True)
+    common = count.sum(0) / np.maximum(usual.sum(0), 1e-9)
+    rough = [_rough(panel, kind == sort, count=count, usual=usual * common) for sort in ("running", "neighbours")]
     return {
         "count": count, "recorded": recorded.astype(float), "offset": offset,
         "distinct": np.pad(each, fill), "times": np.pad(times.astype(float), fill),
@@ -156,5 +172,22 @@ def model_data(panel, *, distinct=0) -> dict:
         "lag": np.abs(years[:, None] - years).astype(float),
         # What the counts of an area-year tell of its log rate, those of a period of time's part, and how much.
         "working": np.log(rate) * (expected > 0), "information": information @ in_year.T,
+        "project_working": rough[0][0], "project_information": rough[0][1],
+        "near_working": rough[1][0], "near_information": rough[1][1],
         "period_working": np.log((count.sum(0) + 0.5) / (mean.sum(0) + 0.5)), "period_information": information.sum(0),
     }  # fmt: skip
+
+
+def _rough(panel, effects, *, count, usual) -> tuple[np.ndarray, np.ndarray]:
+    """Per project a rough log ratio of counts while these effects act to those before, each over `usual`, and its
+    information, with 1 / phi and noise of area-years as they often are; no information where there is nothing."""
+    estimate, information = np.zeros((2, panel.sizes["project"]))
+    design, before = panel["design"].values, panel["design"].values.sum(-1) == 0
+    for k in range(panel.sizes["project"]):
+        acts = design[..., effects & (panel["effect_project"].values == k)].any(-1)
+        free = before & acts.any(1)[:, None]
+        y, e = (np.array([x[cells].sum() for cells in (acts, free)]) for x in (count, usual))
+        if e.min() > 0:
+            estimate[k] = np.subtract(*np.log((y + 0.5) / (e + 0.5)))
+            information[k] = 1 / (0.02 / acts.any(1).sum() + (1 / (y + 0.5)).sum())
+    return estimate, information
