@@ -149,35 +149,30 @@ def mechanism(city, panel, *, seed, draws=1000, tune=300, chains=4):
     Cohesion is measured on other people than insecurity: in each area-wave a random half of the respondents gives the
     one, the rest the other. ParameterError for published shares, which have no people to divide."""
     if city.respondents is None:
-        raise ParameterError(
-            f"{city.city} has published shares only: a mechanism needs cohesion from other respondents"
-        )
-    half, given = split(city, panel, seed=seed), panel.attrs
+        why = "has published shares only: a mechanism needs cohesion from other respondents"
+        raise ParameterError(f"{city.city} {why}")
+    half = split(city, panel, seed=seed)
+    same = {name: panel.attrs[name] for name in ("item", "unsafe_from", "window_months", "minimum_pp")}
     compared = panel["area"].values[~panel["treated"].values]
-    again = build_panel(
-        half, item=given["item"], unsafe_from=given["unsafe_from"], projects=tuple(panel["project"].values),
-        comparison=tuple(compared), window_months=given["window_months"], minimum_pp=given["minimum_pp"],
-    )  # fmt: skip
+    again = build_panel(half, **same, projects=panel["project"].values.tolist(), comparison=compared.tolist())
     index = cohesion_index(half, again)
     if index is None:
         raise ParameterError(f"{city.city} asked no cohesion item in these waves: there is no mechanism to look at")
     idata = _fitted(again, build_model(again, index), seed, draws=draws, tune=tune, chains=chains)
-    posterior = idata["posterior"].to_dataset()
+    posterior, checked = idata["posterior"].to_dataset(), diagnostics(idata)
     total, indirect = estimands.att(again, posterior), through(again, posterior, slope(posterior))
     named = {"total": total, "indirect": indirect, "direct": total - indirect}
     named |= {"slope": slope(posterior), "vanishes": posterior["corr_shock"]}
-    summary = {name: _middle(x) for name, x in named.items()} | {"blocked": not sound(diagnostics(idata))}
-    return idata, summary | {"diagnostics": diagnostics(idata)}, curve(again, posterior)
+    summary = {name: _middle(x) for name, x in named.items()}
+    return idata, summary | {"blocked": not sound(checked), "diagnostics": checked}, curve(again, posterior)
 
 
 def split(city, panel, *, seed):
     """The city with each respondent in one half only: cohesion items of the one, insecurity's of the other, by lot
     within each area-wave."""
-    rows, lot = city.respondents.copy(), np.random.default_rng([seed, 7])
-    order = (
-        pd.Series(lot.random(len(rows)), index=rows.index).groupby([rows["area"], rows["wave"]]).rank(method="first")
-    )
-    first = (order % 2 == 0).to_numpy()
+    rows = city.respondents.copy()
+    lot = pd.Series(np.random.default_rng([seed, 7]).random(len(rows)), rows.index)
+    first = (lot.groupby([rows["area"], rows["wave"]]).rank(method="first") % 2 == 0).to_numpy()
     for item in (name for name in city.items if name in rows):
         rows[item] = rows[item].where(first != (item == panel.attrs["item"]))
     return replace(city, respondents=rows)
