@@ -63,14 +63,15 @@ def test_a_month_that_holds_the_stop_and_all_after_it_have_an_effect_of_their_ow
 def test_the_window_is_the_months_whose_middle_lies_6_to_24_months_after_full_start():
     panel = build_incidents(town(), kind="burglary")
     inside = panel["period"].values[panel["window"].sel(project="p", area="mill").values]
-    assert inside[[0, -1]].tolist() == ["2021-10", "2023-03"] and len(inside) == 18 and panel.attrs["fallback"] == 0
+    assert inside[[0, -1]].tolist() == ["2021-10", "2023-03"] and len(inside) == 18
+    assert "no recorded period lies" not in panel.attrs["notices"]
 
 
 def test_where_no_month_lies_in_the_window_all_running_ones_count_and_the_panel_says_so():
     panel = build_incidents(town(months(last="2022-07")), kind="burglary")
     port = panel["window"].sel(project="p", area="port").values
     assert panel["period"].values[port].tolist() == ["2022-04", "2022-05", "2022-06", "2022-07"]
-    assert panel.attrs["fallback"] == 1
+    assert "burglary: where no recorded period lies 6 to 24 months" in panel.attrs["notices"]
 
 
 def test_an_area_beside_a_project_leaves_the_comparison_from_its_full_start_on():
@@ -78,8 +79,8 @@ def test_an_area_beside_a_project_leaves_the_comparison_from_its_full_start_on()
     hill = effects(panel, "hill")
     assert hill["2021-03"] == [] and hill["2021-04"] == hill["2024-12"] == ["neighbours of p"]
     assert panel["neighbour"].values.tolist() == [False, False, True, False, False]
-    # port names mill, but has the project itself
-    assert effects(panel, "port")["2021-05"] == [] and effects(panel, "port")["2022-04"] == ["p 0"]
+    # port lies beside mill too, until it is announced there itself
+    assert effects(panel, "port")["2021-05"] == ["neighbours of p"] and effects(panel, "port")["2022-04"] == ["p 0"]
     beside = panel["period"].values[panel["beside"].sel(project="p", area="hill").values]
     assert beside[[0, -1]].tolist() == ["2021-10", "2023-03"]
     alone = build_incidents(town(), kind="burglary", neighbours=False)
@@ -142,6 +143,40 @@ def test_areas_of_a_project_that_was_not_chosen_leave_and_so_do_those_that_began
     place.projects.loc[place.projects["project"] == "q", ["announced", "full"]] = pd.Timestamp("2020-01-20")
     panel = build_incidents(place, kind="burglary")
     assert "wood" not in panel["area"].values and "q was already announced" in panel.attrs["notices"]
+
+
+def test_a_comparison_area_beside_a_project_that_was_not_chosen_leaves_if_another_is_left():
+    place = town(beside=("", "", "", "wood", ""))
+    place.projects = pd.concat([place.projects, place.projects.iloc[[0]].assign(project="q", area="wood")])
+    chosen = build_incidents(place, kind="burglary", projects="p")
+    assert chosen["area"].values.tolist() == ["mill", "port", "hill"]
+    named = build_incidents(place, kind="burglary", projects="p", comparison="lake")
+    assert named["area"].values.tolist() == ["mill", "port", "lake"]
+
+
+def test_neighbours_have_their_own_effect_although_comparison_names_other_areas():
+    panel = build_incidents(town(), kind="burglary", comparison="lake;wood")
+    assert panel["neighbour"].values.tolist() == [False, False, True, False, False]
+
+
+def test_a_project_counts_only_where_it_was_recorded_before_and_after():
+    after = [("mill", m) for m in months() if m >= "2021-04"]
+    panel = build_incidents(town(drop=after), kind="burglary")
+    assert not panel["window"].sel(area="mill").any() and panel["window"].sel(area="port").any()
+    before = [("mill", m) for m in months() if m < "2021-04"]
+    assert "mill" not in build_incidents(town(drop=before), kind="burglary")["area"].values
+    nowhere = [(a, m) for a in ("mill", "port") for m in months() if m >= "2021-04"]
+    with pytest.raises(ParameterError, match="p was not in full operation"):
+        build_incidents(town(drop=nowhere), kind="burglary")
+
+
+def test_whether_a_year_counts_does_not_hang_on_leap_years():
+    counts = {}
+    for year in (2023, 2024):
+        place = town([str(y) for y in range(2019, 2028)], announced=f"{year}-01-01", full=f"{year}-01-01")
+        window = build_incidents(place, kind="burglary")["window"].sel(project="p", area="mill").values
+        counts[year] = [int(y) - year for y, inside in zip(range(2019, 2028), window, strict=True) if inside]
+    assert counts[2023] == counts[2024] == [0, 1]
 
 
 def test_every_fault_of_the_choices_is_told_at_once():

@@ -9,7 +9,7 @@ import xarray as xr
 
 from workbench.errors import ParameterError
 from workbench.language import translator
-from workbench.panel import checked_window, compare, in_window, names_in
+from workbench.panel import MONTH, checked_window, compare, in_window, names_in
 
 LENGTHS = {"M": 1, "Q": 3, "Y": 12}  # months in a period
 
@@ -29,7 +29,8 @@ def build_incidents(
     table = rows.pivot(index="area", columns="month", values="count").dropna(how="all").sort_index(axis=1)
     areas = [area for area in city.areas["area"] if area in table.index]
     counts, periods = table.loc[areas].to_numpy(float), _periods(table.columns)
-    phases = _phases(city.projects[city.projects["area"].isin(areas)], periods, window=window)
+    recorded = table.stack().dropna().index.to_frame(index=False)[["area", "month"]].rename(columns={"month": "period"})
+    phases = _phases(city.projects, periods, recorded=recorded, window=window)
     _ = translator(lang).gettext
     whys = (
         _("Project {project}: no {kind} are recorded in its areas."),
@@ -40,21 +41,29 @@ def build_incidents(
         city, phases, [why.replace("{kind}", kind) for why in whys], **named, areas=areas,
         lacking=f"no recorded {kind}", moment="recorded period", where=f"{kind} of ",
     )  # fmt: skip
-    adjacency = pairs(city)
+    adjacency, running = pairs(city), phases[phases["phase"] == "running"]
     own = phases[phases["area"].isin(active["area"]) & phases["project"].isin(selected)]
-    near = _beside(own, adjacency, never) if neighbours else own[:0]
+    near = _beside(own, adjacency, phases) if neighbours else own[:0]
+    near = near[near["area"].isin(areas)]
+    # Beside a project that was not chosen is no place for a comparison, as long as one apart from both is left.
+    others = adjacency["near"][adjacency["area"].isin(running["area"][~running["project"].isin(selected)])]
+    apart = [] if comparison or not neighbours else [area for area in never if area not in set(others)]
+    never = apart if set(apart) - set(near["area"]) else never
     if neighbours and adjacency.empty:
         notices.append(
             _("Which areas lie beside each other is not known: incidents that moved next door cannot be seen.")
         )
-    elif len(never) and set(near["area"]) == set(never):
+    elif len(never) and set(near["area"]) >= set(never):
         text = _("Every comparison area lies beside a project area: what moved next door cannot be told apart.")
         notices, near = [*notices, text], near[:0]
-    kept = np.isin(areas, [*active["area"], *never])
+    kept = np.isin(areas, [*active["area"], *never, *near["area"]])
     areas, counts = [area for area, keep in zip(areas, kept, strict=True) if keep], counts[kept]
     if missing := int(np.isnan(counts).sum()):
         text = _("{kind}: {n} of {all} area-periods are not recorded and left out.")
         notices.append(text.format(kind=kind, n=missing, all=counts.size))
+    if own.loc[own["window"].astype(bool), "fallback"].any():
+        text = _("{kind}: where no recorded period lies {low} to {high} months after full start, all later ones count.")
+        notices.append(text.format(kind=kind, low=window[0], high=window[1]))
     if not np.nansum(counts) > 0:
         raise ParameterError(f"no incident of kind {kind!r} was recorded in the chosen areas of {city.city}")
     panel = _assemble(pd.concat([own, near]), areas=areas, periods=periods, projects=selected)
@@ -70,7 +79,6 @@ def build_incidents(
     ).assign_attrs(
         city=city.city, kind=kind, discretion=city.discretion.get(kind, "some"), simulated=int(city.simulated),
         window_months="{}-{}".format(*window), notices="\n".join(notices),
-        fallback=int(own.loc[own["window"].astype(bool), "fallback"].any()),
     )  # fmt: skip
 
 
@@ -113,23 +121,28 @@ def _periods(texts) -> pd.DataFrame:
     )
 
 
-def _phases(projects, periods, *, window) -> pd.DataFrame:
-    """One row per project, area and period: phase, full years since full start (3 = 3 and later), and window."""
-    table = projects.merge(periods, how="cross")
+def _phases(projects, periods, *, recorded, window) -> pd.DataFrame:
+    """One row per project, area and recorded period: phase, full years since full start (3 = 3 and later), and window."""
+    table = projects.merge(recorded, on="area").merge(periods, on="period")
     begins, ends, full = table["begins"], table["ends"], table["full"]
     conditions = [ends <= table["announced"], begins < full, ends > table["stop"]]
     table["phase"] = np.select(conditions, ["before", "announced", "stopped"], "running")
     running = table["phase"] == "running"
     months = 12 * (begins.dt.year - full.dt.year) + begins.dt.month - full.dt.month - (begins.dt.day < full.dt.day)
     table["since"] = (months // 12).clip(0, 3).where(running, -1)
-    middle = begins + (ends - begins) / 2
+    # Calendar months, so that whether a period counts does not hang on leap years.
+    after = 12 * (begins.dt.year - full.dt.year) + begins.dt.month - full.dt.month + table["months"] / 2
+    middle = full + (after - (full.dt.day - 1) / 30.4375) * MONTH
     suffix = table["since"].astype(str).where(running, table["phase"])
     return in_window(table.assign(role="treated", effect=table["project"] + " " + suffix), middle, window=window)
 
 
-def _beside(own, adjacency, never) -> pd.DataFrame:
-    """The rows of never-treated areas beside a project, from its full start on: an effect of their own."""
-    rows = own[own["phase"].isin(["running", "stopped"])].merge(adjacency[adjacency["near"].isin(never)], on="area")
+def _beside(own, adjacency, phases) -> pd.DataFrame:
+    """The rows of areas beside a project from its full start on, as long as no project of `phases` is there or
+    announced: an effect of their own."""
+    rows = own[own["phase"].isin(["running", "stopped"])].merge(adjacency, on="area")
+    busy = pd.MultiIndex.from_frame(phases.loc[phases["phase"] != "before", ["area", "period"]])
+    rows = rows[~pd.MultiIndex.from_frame(rows[["near", "period"]]).isin(busy)]
     rows = rows.assign(area=rows["near"], role="neighbours", since=-1, effect="neighbours of " + rows["project"])
     rows["effect"] += np.where(rows["phase"] == "stopped", ", stopped", "")
     # Beside two areas of one project, the one that still runs counts.
@@ -162,7 +175,7 @@ def _assemble(rows, *, areas, periods, projects) -> xr.Dataset:
             "design": grid(active, "area", "period", "effect", value=1.0, empty=0.0),
             "window": counted(treated), "beside": counted(near),
             "since": grid(treated, "project", "area", "period", value=treated["since"].to_numpy(int), empty=-1),
-            "treated": ("area", first.notna().to_numpy()), "neighbour": ("area", np.isin(areas, near["area"])),
+            "treated": ("area", first.notna().to_numpy()), "neighbour": ("area", first.isna().to_numpy() & np.isin(areas, near["area"])),
             "cohort": ("area", ["never" if np.isnan(p) else f"from {names[int(p)]}" for p in first]),
             "effect_project": ("effect", effects["number"].to_numpy(int)),
             "effect_kind": ("effect", kinds.to_numpy(object)), "effect_since": ("effect", effects["since"].to_numpy(int)),

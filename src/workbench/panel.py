@@ -176,8 +176,8 @@ def compare(city, phases, whys, *, projects, comparison, areas, lacking, moment,
     """Rows of `phases` (one per project, area and time) in treated areas from announcement on, the never-treated areas
     they are compared with, the projects left to evaluate and notices why others are not. `whys`: without a row, begun
     too early, never running; `known` notices are not repeated. ParameterError without treated or comparison areas."""
-    active = phases[phases["phase"] != "before"]
-    early = set(active["area"][active["position"] == 0])
+    active, first = phases[phases["phase"] != "before"], phases.groupby("area")["position"].min()
+    early = set(active["area"][active["position"] == active["area"].map(first)])
     late, active = phases[~phases["area"].isin(early)], active[~active["area"].isin(early)]
     fit = [set(rows["project"]) for rows in (phases, late, late[late["phase"] == "running"])]
     notices, selected = [], []
