@@ -328,8 +328,8 @@ def outcomes(felt, lived=None, recorded=None, *, diagnostics=SOUND, lang="en"):
 @pytest.mark.parametrize(
     ("felt", "lived", "recorded", "words"),
     [
-        (5.0, None, -20.0, "They disagree: fewer incidents are recorded while more residents feel unsafe."),
-        (-5.0, None, 20.0, "They disagree: more incidents are recorded while fewer residents feel unsafe."),
+        (5.0, None, -20.0, "They disagree: fewer incidents, while more residents feel unsafe."),
+        (-5.0, None, 20.0, "They disagree: more incidents, while fewer residents feel unsafe."),
         (5.0, 0.4, None, "They disagree: residents are closer to each other and yet"),
         (-5.0, -0.4, None, "They disagree: fewer residents feel unsafe although"),
         (-5.0, 0.4, -20.0, "Where something can be told, it points the same way."),
@@ -363,3 +363,35 @@ def test_an_outcome_that_the_city_does_not_supply_is_not_spoken_of():
     found = outcomes(-5.0)
     assert list(found["outcomes"]["told"]) == ["perceived"]
     assert not {"cohesion", "recorded"} & set(found)
+
+
+def test_a_register_that_cannot_be_evaluated_says_why_and_leaves_the_rest():
+    found = verdict.with_outcomes(
+        result(-5.0, 1.0), cohesion=None, recorded={"not_possible": "no project left"}, lang="en"
+    )
+    told = found["outcomes"]["told"]["recorded"]
+    assert (told["head"], told["text"]) == ("Recorded incidents: not possible", "no project left")
+    assert found["verdict"] == "clear fall" and found["outcomes"]["together"].startswith("Only one of them can be told")
+
+
+def test_a_failed_check_of_the_survey_blocks_cohesion_and_not_the_register():
+    broken = checks().assign(status=["fail", "pass", "pass", "pass"])
+    about = {"diagnostics": SOUND, "seconds": 1.0}
+    lived, counted = (
+        about | {"att_sd": summary(0.4, 0.05, minimum=0.1)},
+        about | {"change_pct": summary(-20.0, 2.0, minimum=5.0)},
+    )
+    found = verdict.with_outcomes(result(-5.0, 1.0, checks=broken), cohesion=lived, recorded=counted, lang="en")
+    assert (found["cohesion"]["verdict"], found["recorded"]["verdict"]) == ("blocked", "clear fall")
+
+
+def test_numbers_that_allow_for_reporting_are_not_called_recorded():
+    about = {"diagnostics": SOUND, "seconds": 1.0, "change_pct": summary(-20.0, 2.0, minimum=5.0)}
+    for used, head in (
+        (True, "Incidents, reporting allowed for: clearly down"),
+        (False, "Recorded incidents: clearly down"),
+    ):
+        counted = about | {"reporting": {"used": used, "text": "Because."}}
+        found = verdict.with_outcomes(result(-5.0, 1.0), cohesion=None, recorded=counted, lang="en")
+        told = found["outcomes"]["told"]["recorded"]
+        assert told["head"] == head and told["text"].endswith(". Because.")

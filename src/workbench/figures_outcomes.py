@@ -141,7 +141,7 @@ def plot_irr(effects: pd.DataFrame, *, ax: Axes, names: dict, lang: str) -> str:
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.spines["left"].set_visible(False)
     ax.set_ylim(heights[-1] - 0.7, heights[0] + 0.7)
-    ax.set_xlabel(_("recorded incidents, with the projects over without (1 = no difference)"))
+    ax.set_xlabel(_("incidents, with the projects over without (1 = no difference)"))
     return said("irr_rows", lang, rows=told)
 
 

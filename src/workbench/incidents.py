@@ -43,7 +43,11 @@ def build_incidents(
     )  # fmt: skip
     adjacency, running = pairs(city), phases[phases["phase"] == "running"]
     own = phases[phases["area"].isin(active["area"]) & phases["project"].isin(selected)]
-    near = _beside(own, adjacency, phases) if neighbours else own[:0]
+    # What moves next door does so whether or not it is recorded where the project runs.
+    every = pd.MultiIndex.from_product([city.areas["area"], periods["period"]], names=["area", "period"])
+    every = _phases(city.projects, periods, recorded=every.to_frame(index=False), window=window)
+    source = every[every["area"].isin(own["area"]) & every["project"].isin(selected)]
+    near = _beside(source, adjacency, every) if neighbours else own[:0]
     near = near[near["area"].isin(areas)]
     # Beside a project that was not chosen is no place for a comparison, as long as one apart from both is left.
     others = adjacency["near"][adjacency["area"].isin(running["area"][~running["project"].isin(selected)])]

@@ -42,7 +42,7 @@ def read_inputs(values: Mapping) -> tuple[str | None, City | None, xr.Dataset | 
 
         others(values["prior_from"], city=city, panel=panel)
     if "mechanism" in values:
-        _ask_cohesion(city, mechanism=values["mechanism"])
+        _ask_cohesion(city, mechanism=values["mechanism"], prior=values.get("prior"))
     if "spatial" in values:
         build_panels(city, **{name: values[name] for name in ("projects", "comparison", "window_months", "neighbours")})
     if values.get("run") and not (resolve(values["run"]) / "result.json").is_file():
@@ -50,11 +50,15 @@ def read_inputs(values: Mapping) -> tuple[str | None, City | None, xr.Dataset | 
     return city.data_hash, city, panel
 
 
-def _ask_cohesion(city: City, *, mechanism: bool) -> None:
+def _ask_cohesion(city: City, *, mechanism: bool, prior: str | None) -> None:
     """ParameterError for a city whose survey cannot show cohesion, or not its `mechanism`."""
     if not any(ITEMS[item].construct == "cohesion" for item in city.items):
         known = ", ".join(name for name, item in ITEMS.items() if item.construct == "cohesion")
         raise ParameterError(f"{city.city} asked no item of cohesion; allowed: a city with one of {known}")
+    if prior == "flat":
+        raise ParameterError(
+            "prior 'flat': cohesion and insecurity together have no such prior; allowed: sceptical, wide"
+        )
     if mechanism and city.respondents is None:
         raise ParameterError(f"mechanism: {city.city} has published shares only, no other respondents to ask")
 

@@ -12,6 +12,8 @@ import xarray as xr
 
 from workbench import inference
 from workbench.answers import count_answers
+from workbench.disclosure import K
+from workbench.errors import ParameterError
 from workbench.estimands import COLUMNS, QUANTILES, summarise
 from workbench.incidents import build_panels
 from workbench.language import said
@@ -28,16 +30,20 @@ FACTORS = np.round(np.arange(0.70, 1.501, 0.05), 2)
 
 def evaluate(
     city, *, projects=(), comparison=(), window_months="6-24", neighbours=True, reporting=False, spatial=False,
-    seed, draws=1000, tune=300, chains=4, lang="en",
+    prior="sceptical", seed, draws=1000, tune=300, chains=4, lang="en",
 ) -> tuple[dict[str, xr.DataTree], dict, pd.DataFrame] | None:  # fmt: skip
     """Fits by kind, a summary as plain JSON, and rows for effects.csv; None where a city has no incidents. With
     `reporting` all numbers of project areas are of what happened, as far as can be told, not of what was recorded.
-    ParameterError where no kind can be evaluated."""
+    Where no kind can be evaluated the summary has `not_possible`, why, and nothing else: the register of a city must
+    not keep its survey from being evaluated."""
     if city.incidents is None:
         return None
     chosen = {"projects": projects, "comparison": comparison, "window_months": window_months, "neighbours": neighbours}
-    panels, faults = build_panels(city, lang=lang, **chosen)
-    fits = fit(panels, spatial=spatial, seed=seed, draws=draws, tune=tune, chains=chains)
+    try:
+        panels, faults = build_panels(city, lang=lang, **chosen)
+    except ParameterError as error:
+        return {}, {"not_possible": str(error).replace("\n", " ")}, pd.DataFrame(columns=COLUMNS)
+    fits = fit(panels, spatial=spatial, prior=prior, seed=seed, draws=draws, tune=tune, chains=chains)
     warnings = [*(line for panel in panels.values() for line in panel.attrs["notices"].split("\n") if line), *faults]
     summary, effects = summarise_all(
         panels, fits, survey=survey_change(city, panels), reporting=reporting, seed=seed, lang=lang
@@ -55,7 +61,10 @@ def rates(panels) -> pd.DataFrame:
         cells["group"], cells["year"] = group.repeat(panel.sizes["period"]), np.tile(panel["year"].values, len(group))
         by = cells.groupby(["group", "year"])[["count", "people"]].sum()
         parts.append((1000 * by["count"] / by["people"]).rename("rate"))
-    return pd.concat(parts).groupby(level=[0, 1]).sum().reset_index()
+    every = pd.concat(
+        parts, axis=1
+    ).dropna()  # years that all kinds cover, else a kind that begins later looks like a rise
+    return every.sum(axis=1).rename("rate").reset_index()
 
 
 def fit(panels, *, spatial=False, prior="sceptical", seed, draws=1000, tune=300, chains=4) -> dict[str, xr.DataTree]:
@@ -157,14 +166,15 @@ def survey_change(city, panels) -> dict | None:
     by = cells.groupby(group)[["reported", "n"]].sum()
     ends = {"mean": change, "lower90": change - 1.645 * se, "upper90": change + 1.645 * se}
     told = {name: float(100 * np.expm1(x)) for name, x in ends.items()}
-    shares = (100 * by["reported"] / by["n"]).to_dict()
+    # One group of few victims would tell of them, and hiding it alone would leave it to be worked out.
+    shares = (100 * by["reported"] / by["n"]).to_dict() if by["n"].min() >= K else {}
     return {"log_change": change, "se": se, "answers": float(cells["n"].sum()), "shares": shares} | told
 
 
 def weighted_displacement_difference(counts, weights) -> dict[str, float]:
     """Sum of weights x counts and its Poisson error, the root of the sum of weights^2 x counts (Wheeler and Ratcliffe
     2018, Crime Science 7:11): +1 for project areas and their neighbours after and -1 before, the other way round for
-    comparison areas, whose weights may scale them to the same residents. Below 0: fewer than elsewhere."""
+    comparison areas, whose weights may scale them to the same counts before. Below 0: fewer than elsewhere."""
     counts, weights = np.asarray(counts, float), np.asarray(weights, float)
     value, se = float((weights * counts).sum()), float(np.sqrt((weights**2 * counts).sum()))
     return {"wdd": value, "se": se, "lower90": value - 1.645 * se, "upper90": value + 1.645 * se}
@@ -173,18 +183,19 @@ def weighted_displacement_difference(counts, weights) -> dict[str, float]:
 def displacement_weights(panel) -> np.ndarray:
     """Weights (area, period) of that difference: window periods of each project area, and of its neighbours, against as
     many recorded ones before its announcement; comparison areas without such a neighbour in the same periods, scaled to
-    the same expected counts."""
-    seen, usual = np.isfinite(panel["counts"].values), np.exp(panel["offset"].values)
+    its own count in those before."""
+    seen, counts = np.isfinite(panel["counts"].values), np.nan_to_num(panel["counts"].values)
     free = panel["design"].values.any(-1).cumsum(1) == 0
     comparison = ~panel["treated"].values & ~panel["neighbour"].values
-    others = (usual * seen)[comparison].sum(0)
+    others = counts[comparison].sum(0)
     weights = np.zeros(seen.shape)
     for area, cells in enumerate((panel["window"] | panel["beside"]).any("project").values):
         after, before = np.flatnonzero(cells & seen[area]), np.flatnonzero(free[area] & seen[area])
         pairs = min(len(after), len(before)) if others.any() else 0
-        for sign, periods in ((1.0, after[:pairs]), (-1.0, before[len(before) - pairs :])):
+        before = before[len(before) - pairs :]
+        scale = counts[area, before].sum() / max(others[before].sum(), 1.0)
+        for sign, periods in ((1.0, after[:pairs]), (-1.0, before)):
             weights[area, periods] += sign
-            scale = usual[area, periods] / np.maximum(others[periods], 1e-9)
             weights[np.ix_(comparison, periods)] -= sign * scale * seen[np.ix_(comparison, periods)]
     return weights
 
@@ -230,7 +241,7 @@ def summarise_all(panels, fits, *, survey=None, reporting=False, seed=0, lang="e
         },
         "averted": _averted(told["treated", "", ""]), "irr_neighbours": of(told, "neighbours"),
         "irr_net": _by_ratio(_ratio(_net(told))) if ("neighbours", "", "") in told else None,
-        "reporting": about_reporting, "wdd": weighted_displacement_difference(counts, weights),
+        "reporting": about_reporting, "wdd": weighted_displacement_difference(counts, weights) if np.any(weights) else None,
         "window_months": next(iter(panels.values())).attrs["window_months"],
         "warnings": [about_reporting["text"]] if about_reporting["text"] else [],
         "diagnostics": {name: found[name].agg(how).item() for name, how in worst.items()},

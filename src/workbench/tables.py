@@ -139,10 +139,10 @@ def both_changes(summary: dict, *, names: dict, lang: str) -> pd.DataFrame:
 def ratios(rows: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
     """Recorded incidents of project areas by kind over those without the projects, and how many fewer; `rows` are as in
     effects.csv."""
-    whole = rows[rows["event_time"].isna() & rows["project"].isna()]
+    _, whole = translator(lang).gettext, rows[rows["event_time"].isna() & rows["project"].isna()]
     kinds, fewer = (whole[whole["estimand"] == name].set_index("item") for name in ("irr", "incidents_averted"))
     rows = kinds.assign(
-        incident=[names.get(item, said("head", lang, name="incident")) for item in kinds.index],
+        incident=[_("all kinds") if item == "all" else names.get(item, item) for item in kinds.index],
         irr=[said("irr", lang, row=row) for row in kinds.to_dict("records")],
         averted=[said("averted", lang, row=row) for row in fewer.loc[kinds.index].to_dict("records")],
     )

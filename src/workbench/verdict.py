@@ -104,19 +104,21 @@ def next_step(result: dict, *, names: dict, lang: str) -> str:
 def with_outcomes(result: dict, *, lang: str, **others: dict | None) -> dict:
     """The result with `cohesion` and `recorded`, summaries of `cohesion.evaluate` and `recorded.evaluate` as far as the
     city supplies them, each with its verdict, and `outcomes`: what page 1 says of each beside the felt insecurity, and
-    `together`, whether they point the same way."""
-    blocked, found = result["verdict"] == "blocked", {"perceived": result}
+    `together`, whether they point the same way. What blocks the survey's headline blocks cohesion with it, not the
+    register; a summary that only says why it is `not_possible` has that for a verdict."""
+    found = {"perceived": result}
     for name, summary in others.items():
-        key, minimum = OUTCOMES[name]
-        if summary:
-            unsound = not sound(summary["diagnostics"])
-            called = decide(summary[key], minimum_pp=minimum, blocked=blocked or unsound)
-            found[name] = summary | {"verdict": called}
+        if summary and "not_possible" in summary:
+            found[name] = summary | {"verdict": "not possible", "seconds": 0.0}
+        elif summary:
+            key, minimum = OUTCOMES[name]
+            blocked = not sound(summary["diagnostics"]) or (name == "cohesion" and result["verdict"] == "blocked")
+            found[name] = summary | {"verdict": decide(summary[key], minimum_pp=minimum, blocked=blocked)}
     seconds = result["seconds"] | {name: found[name]["seconds"] for name in found if name in OUTCOMES}
     seconds["total"] += sum(seconds[name] for name in OUTCOMES if name in seconds)
     called = {name: row["verdict"] for name, row in found.items()}
     moved = dict.fromkeys(OUTCOMES, 0) | {name: (one in RISES) - (one in FALLS) for name, one in called.items()}
-    known = [one for one in called.values() if one not in ("cannot tell", "blocked")]
+    known = [one for one in called.values() if one not in ("cannot tell", "blocked", "not possible")]
     unchanged = known.count("no worthwhile change")
     words = {
         name: {part: said("outcome", lang, name=name, part=part, found=row) for part in ("head", "text")}
