@@ -103,8 +103,8 @@ def next_step(result: dict, *, names: dict, lang: str) -> str:
 
 def with_outcomes(result: dict, *, lang: str, **others: dict | None) -> dict:
     """The result with `cohesion` and `recorded`, summaries of `cohesion.evaluate` and `recorded.evaluate` as far as the
-    city supplies them, each with its verdict, and `outcomes`: what page 1 says of each beside the felt insecurity, and
-    `together`, whether they point the same way. What blocks the survey's headline blocks cohesion with it, not the
+    city supplies them, each with its verdict, and `outcomes`: what page 1 says of each beside the felt insecurity,
+    `together`, whether they point the same way, and a `note` on reporting. What blocks the survey's headline blocks cohesion with it, not the
     register; a summary that only says why it is `not_possible` has that for a verdict."""
     found = {"perceived": result}
     for name, summary in others.items():
@@ -125,5 +125,7 @@ def with_outcomes(result: dict, *, lang: str, **others: dict | None) -> dict:
         for name, row in found.items()
     }
     together = said("together", lang, **moved, told=len(known), unchanged=unchanged)
-    told = {"seconds": seconds, "outcomes": {"told": words, "together": together}}
+    blocked = called.get("recorded") == "blocked"
+    note = "" if blocked else found.get("recorded", {}).get("reporting", {}).get("text", "")
+    told = {"seconds": seconds, "outcomes": {"told": words, "together": together, "note": note}}
     return result | told | {name: found[name] for name in OUTCOMES if name in found}
