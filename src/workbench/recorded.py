@@ -3,7 +3,7 @@
 IRR: expected counts with the projects over those without, both sums over the area-periods of the window; the projects'
 terms are removed from the linear predictor and all else is kept as drawn. Below 1 means fewer recorded incidents."""
 
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -68,7 +68,8 @@ def rates(panels) -> pd.DataFrame:
 
 
 def fit(panels, *, spatial=False, prior="sceptical", seed, draws=1000, tune=300, chains=4) -> dict[str, xr.DataTree]:
-    """Draws by kind, each with the prior of its effects. Kinds of one shape are fitted by one compiled function."""
+    """Draws by kind, each with the prior of its effects. Kinds of one shape share a model, but each has its counts built into
+    the compiled function: compiling takes 3 s, and a fit of many areas is a third quicker."""
     rows = max(model_data(panel)["distinct"].size for panel in panels.values())
     built, fits = {}, {}
     for number, (kind, panel) in enumerate(panels.items()):
@@ -79,7 +80,7 @@ def fit(panels, *, spatial=False, prior="sceptical", seed, draws=1000, tune=300,
             plain = build_model(panel, prior=prior, data=data, whiten=False)
             prior_draws = pm.draw(plain["delta"], 1000 * len(panels), random_seed=seed, mode="FAST_COMPILE")
             built[shape] = (
-                cache(partial(inference.sampler, model, many=True)),
+                partial(inference.sampler, model),
                 prior_draws.reshape(len(panels), 1, 1000, -1),
             )
         build, delta = built[shape]
