@@ -133,7 +133,8 @@ def both_changes(summary: dict, *, names: dict, lang: str) -> pd.DataFrame:
         for project, one in ({"": summary} | summary["by_project"]).items()
     ]
     corners = [label(corner, lang=lang) for corner in summary["quadrants"]]
-    return frame(rows := pd.DataFrame(rows), "project cohesion insecurity", lang=lang).join(rows[corners])
+    table = pd.DataFrame(rows)
+    return frame(table, "project cohesion insecurity", lang=lang).join(table[corners])
 
 
 def ratios(rows: pd.DataFrame, *, names: dict, lang: str) -> pd.DataFrame:
