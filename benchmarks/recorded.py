@@ -148,7 +148,7 @@ def calibrate(cities):
         if not y.any():
             continue
         panel = panel_of(y)
-        data = model_data(panel, distinct=900)
+        data = model_data(panel)
         build = build or cache(partial(inference.sampler, build_model(panel, data=data), many=True, cores=1))
         idata = build(draws=400, tune=300, chains=2, target_accept=0.8)(seed, **data)
         row = {"seed": seed, "incidents": int(y.sum()), "divergences": inference.diagnostics(idata)["divergences"]}
@@ -185,7 +185,7 @@ def berlin(sets):
         )
         kind = KINDS[seed % len(KINDS)]
         panel = build_incidents(city(long, areas, fake), kind=kind, neighbours=False)
-        data = model_data(panel, distinct=1200)
+        data = model_data(panel)
         model = None if build else build_model(panel, prior="flat", data=data)
         build = build or cache(partial(inference.sampler, model, many=True, cores=1))
         idata = build(draws=300, tune=200, chains=2, target_accept=0.6)(seed, **data)

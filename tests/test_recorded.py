@@ -58,7 +58,7 @@ def test_time_has_its_normal_prior_whatever_the_counts_say():
 
 def test_what_the_model_reads_of_a_panel_gives_back_its_design():
     panel = build_incidents(town(drop=[("lake", "2020-05")]), kind="burglary")
-    data = m3.model_data(panel, distinct=9)
+    data = m3.model_data(panel)
     assert np.array_equal(data["patterns"][data["pattern"]], panel["design"].values)
     assert data["recorded"].sum() == 299 and data["count"].sum() == 598 and data["count"][3, 4] == 0
     assert data["distinct"].tolist() == [2.0] + [0.0] * 8 and data["times"][0] == 299

@@ -23,6 +23,7 @@ from nutpie.compiled_pyfunc import from_pyfunc
 from pytensor.compile import SharedVariable, mode
 from pytensor.graph import FunctionGraph, clone_replace, graph_inputs
 from pytensor.link.jax.dispatch import jax_funcify
+from threadpoolctl import threadpool_limits
 
 from workbench import estimands
 from workbench.models.perceived import PRIORS, build_model, model_data
@@ -50,7 +51,9 @@ def jax_function(model, outputs):
     return lambda values, data: compiled(*(values[n] for n in order), *(data[n] for n in names))
 
 
-def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=False, cores=None):
+def sampler(
+    model, *, draws=1000, tune=300, chains=4, target_accept=0.75, maxdepth=10, many=False, cores=None
+):  # fmt: skip
     """A function (seed, **data) -> xr.DataTree of draws: `posterior` (all parameters and deterministics) and
     `sample_stats`; attrs tell settings and seconds. `data` replaces pm.Data of the model by arrays of the same shape.
     It compiles at each call, in 2 s, because the density with its data built in costs less per call; `many` compiles
@@ -67,7 +70,7 @@ def sampler(model, *, draws=1000, tune=300, chains=4, target_accept=0.75, many=F
 
     transform = jax.jit(jax.vmap(jax.vmap(lambda x, data: outputs(unravel(x), data), (0, None)), (0, None)))
     shared = jax.jit(density)
-    settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
+    settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "maxdepth": maxdepth}
 
     def sample(seed, **data):
         if unknown := set(data) - set(default):
@@ -119,8 +122,11 @@ def _draws(model, compiled, named, settings, *, seed, cores=None, **about) -> xr
     """Samples a compiled density; `named` makes (name, array) of what it drew. attrs: settings, `about` and seconds."""
     began = time.perf_counter()
     quiet = {"progress_bar": False, "save_warmup": False, "cores": cores or CORES}
-    raw = nutpie.sample(compiled, seed=seed, **quiet, **settings)
-    posterior, stats = {k: np.asarray(x) for k, x in named(raw["posterior"])}, raw["sample_stats"].to_dataset()
+    # Chains are the threads: those of BLAS would wait for each other in every small factorisation (docs/performance.md).
+    with threadpool_limits(1, user_api="blas"):
+        raw = nutpie.sample(compiled, seed=seed, **quiet, **settings)
+        posterior = {k: np.asarray(x) for k, x in named(raw["posterior"])}
+    stats = raw["sample_stats"].to_dataset()
     dims = {name: list(model.named_vars_to_dims.get(name, ())) for name in posterior}
     coords = {d: list(model.coords[d]) for d in set().union(*dims.values()) if model.coords.get(d) is not None}
     tree = az.from_dict({"posterior": posterior}, dims=dims, coords=coords)

@@ -11,16 +11,16 @@ area-years; nothing changed before the announcement; the share of incidents that
 spills over to neighbours has an effect of its own. Time's yearly part and the area-years' common part cannot be told
 apart, nor need they be.
 
-    log L = sum y (eta - log phi) - (y + phi) log(1 + exp(eta - log phi))  +  sum lgamma(y + phi) - lgamma(phi)
+    log L = sum y eta - (y + phi) log(mu + phi) + phi log phi  +  sum over j of log(phi + j) x cells with count > j
 
-The last sum needs each distinct count once. Levels are free by cohort, as in M1."""
+The last sum is lgamma(y + phi) - lgamma(phi), as often as there are counts. Levels are free by cohort, as in M1."""
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from scipy.sparse.csgraph import connected_components
 
-from workbench.models.perceived import autocorrelation, gaussian_rows, half_normal
+from workbench.models.perceived import autocorrelation, half_normal
 
 PRIORS = {"sceptical": 0.2, "wide": 0.4, "flat": 10.0}
 """Scale of project effects on the log IRR. 0.2 lets 95 % of projects lie between about -40 and +70 percent; flat leaves
@@ -53,10 +53,9 @@ def build_model(panel, *, prior="sceptical", spatial=False, data=None, whiten=Tr
 
 def log_likelihood(eta, log_phi, given):
     """Log-probability of the counts given log mu `eta` (area, period), summed; the counts' own factorials left out."""
-    phi, count = pt.exp(log_phi), given["count"]
-    softplus = pt.log1p(pt.exp(eta - log_phi))
-    cells = pt.sum(count * (eta - log_phi)) - pt.sum((count + phi * given["recorded"]) * softplus)
-    return cells + pt.sum(given["times"] * (pt.gammaln(given["distinct"] + phi) - pt.gammaln(phi)))
+    phi, count, recorded = pt.exp(log_phi), given["count"], given["recorded"]
+    cells = pt.sum(count * eta - (count + phi * recorded) * pt.log(pt.exp(eta) + phi)) + phi * log_phi * pt.sum(recorded)
+    return cells + pt.sum(given["exceeding"] * pt.log(phi + given["up_to"]))
 
 
 def spatial_part(adjacency, name="structured", dims="area"):
@@ -138,12 +137,25 @@ def _rows(given, yearly, structured):
         common, variance = bym2(sd_area, structured)
         mean = mean + common[:, None]
     covariance = variance + sd_year**2 * autocorrelation(rho, given["lag"]) + 1e-9 * pt.eye(given["lag"].shape[0])
-    return gaussian_rows(mean, covariance, seen=(given["working"], given["information"]), dims=("area", "year"))
+    return mean + _deviations(given, mean, covariance)
 
 
-def model_data(panel, *, distinct=0) -> dict:
-    """Everything the model reads from a panel, by the names of its pm.Data. Tables of distinct counts have at least
-    `distinct` rows: kinds of one shape share a compiled function."""
+def _deviations(given, mean, covariance):
+    """Rows (area, year), each N(0, covariance), as `perceived.gaussian_rows` but with one factor for all areas: what
+    counts and prior know of a row is taken to be independent along the directions of `basis`, which nearly holds, and
+    the added term makes the change of variables exact. For 150 areas it takes a tenth of the time."""
+    z, basis = pm.Normal("z", 0, 1, dims=("area", "year")), given["basis"]
+    precision = pt.linalg.inv(covariance)
+    variance = 1 / (given["basis_information"] + pt.sum(basis * (precision @ basis), axis=0))
+    pull = (given["information"] * (given["working"] - mean)) @ basis
+    rows = (variance * pull + pt.sqrt(variance) * z) @ basis.T
+    log_prior = 0.5 * z.shape[0] * pt.linalg.slogdet(precision)[1] - 0.5 * pt.sum((rows @ precision) * rows)
+    pm.Potential("change_of_variables", 0.5 * pt.sum(z**2) + log_prior + 0.5 * pt.sum(pt.log(variance)))
+    return rows
+
+
+def model_data(panel) -> dict:
+    """Everything the model reads from a panel, by the names of its pm.Data."""
     counts = panel["counts"].values
     recorded = np.isfinite(counts)
     count, offset = np.where(recorded, counts, 0.0), np.where(recorded, panel["offset"].values, 0.0)
@@ -154,22 +166,22 @@ def model_data(panel, *, distinct=0) -> dict:
     rate = (count @ in_year.T + 0.5) / np.maximum(expected, 1e-9)
     mean = usual * (rate @ in_year)
     information = mean / (1 + 0.03 * mean)  # with 1 / phi = 0.03
-    each, times = np.unique(count[count > 0], return_counts=True)
-    fill = (0, max(distinct - len(each), 0))
+    below, lag = np.arange(count.max()), np.abs(years[:, None] - years).astype(float)
+    basis = np.linalg.eigh(1e6 + 0.5**lag)[1]  # an area's mean, and how its years differ at rho 0.5
     design, kind = panel["design"].values, panel["effect_kind"].values
     patterns, pattern = np.unique(design.reshape(-1, design.shape[-1]), axis=0, return_inverse=True)
     common = count.sum(0) / np.maximum(usual.sum(0), 1e-9)
     rough = [_rough(panel, kind == sort, count=count, usual=usual * common) for sort in ("running", "neighbours")]
     return {
         "count": count, "recorded": recorded.astype(float), "offset": offset,
-        "distinct": np.pad(each, fill), "times": np.pad(times.astype(float), fill),
+        "up_to": below, "exceeding": count.size - np.searchsorted(np.sort(count.ravel()), below, "right"),
         # The few different rows of the design, and which of them a cell has.
         "patterns": patterns, "pattern": pattern.reshape(design.shape[:2]),
         "effect_project": panel["effect_project"].values, "running": panel["effect_kind"].values == "running",
         "near": panel["effect_kind"].values == "neighbours", "season_of": panel["season"].values,
         "area_cohort": np.unique(panel["cohort"].values, return_inverse=True)[1],
         "in_year": in_year, "mean_of_year": (in_year / in_year.sum(1, keepdims=True)).T,
-        "lag": np.abs(years[:, None] - years).astype(float),
+        "lag": lag, "basis": basis, "basis_information": information @ in_year.T @ basis**2,
         # What the counts of an area-year tell of its log rate, those of a period of time's part, and how much.
         "working": np.log(rate) * (expected > 0), "information": information @ in_year.T,
         "project_working": rough[0][0], "project_information": rough[0][1],
