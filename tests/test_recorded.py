@@ -12,7 +12,7 @@ import pytensor.tensor as pt
 import pytest
 import xarray as xr
 from scipy.special import gammaln
-from scipy.stats import halfnorm, nbinom, norm
+from scipy.stats import halfnorm, multivariate_normal, nbinom, norm
 from test_incidents import months, town
 
 from workbench import inference, recorded, verdict
@@ -33,8 +33,9 @@ def test_the_log_density_is_that_of_the_negative_binomial_and_leaves_out_what_is
     rng = np.random.default_rng(1)
     count, eta = rng.poisson(4, (5, 7)) * 1.0, rng.normal(1, 0.5, (5, 7))
     recorded_, phi = (rng.random((5, 7)) < 0.8) * 1.0, 12.5
-    distinct, times = np.unique(count[recorded_ > 0], return_counts=True)
-    given = {"count": count * recorded_, "recorded": recorded_, "distinct": distinct, "times": times * 1.0}
+    up_to = np.arange((count * recorded_).max())
+    exceeding = (count * recorded_ > up_to[:, None, None]).sum((1, 2))
+    given = {"count": count * recorded_, "recorded": recorded_, "up_to": up_to, "exceeding": exceeding}
     ours = value(
         m3.log_likelihood(pt.as_tensor(eta), pt.as_tensor(np.log(phi)), {k: pt.as_tensor(v) for k, v in given.items()})
     )
@@ -56,12 +57,31 @@ def test_time_has_its_normal_prior_whatever_the_counts_say():
     assert log == pytest.approx(norm.logpdf(drawn, 0, sd).sum() + np.log(spread).sum() + norm.logpdf(0.3), abs=1e-4)
 
 
+def test_rows_of_areas_have_their_normal_prior_whatever_the_counts_say():
+    lag = np.abs(np.subtract.outer(range(3), range(3)))
+    covariance, basis = 0.09 + 0.02 * 0.3**lag, np.linalg.eigh(1e6 + 0.5**lag)[1]
+    information = np.array([[0.0, 0.0, 0.0], [900.0, 2.0, 40.0]])
+    seen = {"information": information, "working": np.array([[0.0, 0.0, 0.0], [0.4, -1.0, 0.2]]), "basis": basis}
+    seen |= {"basis_information": information @ basis**2}
+    with pm.Model(coords={"area": [0, 1], "year": [0, 1, 2]}) as model:
+        given = {name: pt.as_tensor(x) for name, x in seen.items()}
+        rows = m3._deviations(given, pt.as_tensor(0.1 * np.ones((2, 3))), pt.as_tensor(covariance))
+    z = model.rvs_to_values[model["z"]]
+    log, drawn = pytensor.function([z], [model.logp(), model.replace_rvs_by_values([rows])[0]], mode="FAST_COMPILE")(
+        np.random.default_rng(1).normal(size=(2, 3))
+    )
+    matrix = lambda at: pytensor.function([z], model.replace_rvs_by_values([rows])[0], mode="FAST_COMPILE")(at)
+    unit = [matrix(e.reshape(2, 3)) - matrix(np.zeros((2, 3))) for e in np.eye(6)]  # rows are linear in z
+    jacobian = np.linalg.slogdet(np.array(unit).reshape(6, 6))[1]
+    assert log == pytest.approx(multivariate_normal.logpdf(drawn, np.zeros(3), covariance).sum() + jacobian, rel=1e-9)
+
+
 def test_what_the_model_reads_of_a_panel_gives_back_its_design():
     panel = build_incidents(town(drop=[("lake", "2020-05")]), kind="burglary")
     data = m3.model_data(panel)
     assert np.array_equal(data["patterns"][data["pattern"]], panel["design"].values)
     assert data["recorded"].sum() == 299 and data["count"].sum() == 598 and data["count"][3, 4] == 0
-    assert data["distinct"].tolist() == [2.0] + [0.0] * 8 and data["times"][0] == 299
+    assert data["up_to"].tolist() == [0, 1] and data["exceeding"].tolist() == [299, 299]
     assert (data["in_year"] @ data["mean_of_year"] == np.eye(5)).all()
 
 
