@@ -52,7 +52,7 @@ evaluate: $(STAMP)
 	@$(BIN)/workbench evaluate demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 # It asks nobody for news or newer versions: a city's data lie open here.
 lab: $(STAMP)

@@ -241,6 +241,19 @@ def test_a_city_without_cohesion_items_has_nothing_to_evaluate(built):
     assert cohesion.evaluate(replace(city, items=("unsafe_neighbourhood",)), panel, seed=1, lang="en") is None
 
 
+def test_a_project_whose_areas_were_asked_on_one_side_only_is_named(built):
+    panel, index = built[1:3]
+    assert cohesion.not_compared(panel, index) == []
+    first = panel["design"].any("effect").values.argmax(1)  # of an area, the first wave with its project
+    before = np.arange(panel.sizes["wave"]) < first[:, None]
+    for gone in (before, ~before):
+        known = index["information"].where(~(gone & panel["treated"].values[:, None]), 0.0)
+        half = index.assign(information=known)
+        assert cohesion.not_compared(panel, half) == panel["project"].values.tolist()
+        told = cohesion._warnings(panel, half.assign(reliability=known + 1.0), lang="en")
+        assert "not asked both before and while" in told[0] and str(panel["project"].values[0]) in told[0]
+
+
 def test_a_prior_that_the_joint_model_does_not_have_is_refused(built):
     with pytest.raises(ParameterError, match="prior 'flat': .* allowed are sceptical, wide"):
         cohesion.evaluate(*built[:2], seed=1, prior="flat", lang="en")

@@ -58,7 +58,7 @@ def evaluate(city, panel, *, seed, draws=1000, tune=300, chains=4, prior="scepti
         "att_sd": att, "minimum_sd": MINIMUM_SD, "by_project": by, "quadrants": corners[""], "items": list(index["item"].values),
         "insecurity_pp": estimands.summarise(found["insecurity"].sel(project=""), minimum_pp=panel.attrs["minimum_pp"]),
         "reliability": {"min": float(worth.min()), "median": float(worth.median())}, "overlap": float(index["overlap"]),
-        "warnings": _warnings(index, lang=lang), "blocked": not sound(checked), "diagnostics": checked,
+        "warnings": _warnings(panel, index, lang=lang), "blocked": not sound(checked), "diagnostics": checked,
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
     idata.attrs |= {"model": "M2 cohesion and insecurity", "prior": prior}
@@ -129,10 +129,23 @@ def _prior_and_other(panel, model, found, seed, *, prior, chains) -> dict:
     return att
 
 
-def _warnings(index, *, lang) -> list[str]:
+def not_compared(panel, index) -> list[str]:
+    """Projects in none of whose areas cohesion was asked both before the announcement and in the window."""
+    asked, own = index["information"].values > 0, panel["effect_project"].values
+    found = []
+    for k, project in enumerate(panel["project"].values.tolist()):
+        free = ~panel["design"].transpose("area", "wave", "effect").values[..., own == k].any(-1)
+        after = panel["window"].values[k]
+        if not ((asked & free).any(1) & (asked & after).any(1)).any():
+            found.append(project)
+    return found
+
+
+def _warnings(panel, index, *, lang) -> list[str]:
     """What a reader must know of the measurement, as sentences."""
-    rows = shifted(index)
-    told = [said("item_shift", lang, row=row) for row in rows[rows["warning"]].to_dict("records")]
+    rows, alone = shifted(index), not_compared(panel, index)
+    told = [said("cohesion_not_compared", lang, projects=alone)] if alone else []
+    told += [said("item_shift", lang, row=row) for row in rows[rows["warning"]].to_dict("records")]
     low = float(index["reliability"].median())
     told += [said("low_reliability", lang, median=low)] if low < 0.5 else []
     return told + ([said("cohesion_shares", lang)] if index.attrs["from_shares"] else [])

@@ -54,7 +54,9 @@ def build_model(panel, *, prior="sceptical", spatial=False, data=None, whiten=Tr
 def log_likelihood(eta, log_phi, given):
     """Log-probability of the counts given log mu `eta` (area, period), summed; the counts' own factorials left out."""
     phi, count, recorded = pt.exp(log_phi), given["count"], given["recorded"]
-    cells = pt.sum(count * eta - (count + phi * recorded) * pt.log(pt.exp(eta) + phi)) + phi * log_phi * pt.sum(recorded)
+    cells = pt.sum(count * eta - (count + phi * recorded) * pt.log(pt.exp(eta) + phi)) + phi * log_phi * pt.sum(
+        recorded
+    )
     return cells + pt.sum(given["exceeding"] * pt.log(phi + given["up_to"]))
 
 
