@@ -30,7 +30,7 @@ FACTORS = np.round(np.arange(0.70, 1.501, 0.05), 2)
 
 def evaluate(
     city, *, projects=(), comparison=(), window_months="6-24", neighbours=True, reporting=False, spatial=False,
-    prior="sceptical", seed, draws=1000, tune=300, chains=4, lang="en",
+    prior="sceptical", seed, draws=1500, tune=300, chains=4, lang="en",
 ) -> tuple[dict[str, xr.DataTree], dict, pd.DataFrame] | None:  # fmt: skip
     """Fits by kind, a summary as plain JSON, and rows for effects.csv; None where a city has no incidents. With
     `reporting` all numbers of project areas are of what happened, as far as can be told, not of what was recorded.
@@ -67,7 +67,7 @@ def rates(panels) -> pd.DataFrame:
     return every.sum(axis=1).rename("rate").reset_index()
 
 
-def fit(panels, *, spatial=False, prior="sceptical", seed, draws=1000, tune=300, chains=4) -> dict[str, xr.DataTree]:
+def fit(panels, *, spatial=False, prior="sceptical", seed, draws=1500, tune=300, chains=4) -> dict[str, xr.DataTree]:
     """Draws by kind, each with the prior of its effects. Kinds of one shape share a model, but each has its counts built into
     the compiled function: compiling takes 3 s, and a fit of many areas is a third quicker."""
     built, fits = {}, {}
