@@ -29,9 +29,9 @@ FORMS = {name: form for form, names in {
     share: "base unsafe held_against treated_observed treated_modelled treated_without comparison_observed "
            "comparison_modelled",
     partial(number, decimals=0): "respondents shares cost_eur concerned residents reached treated others "
-                                 "assumed_treated assumed_others worth answers",
+                                 "assumed_treated assumed_others worth answers recorded not_recorded",
     partial(number, decimals=2): "cost_each logit",
-    number: "part",
+    number: "part percent",
     short: "event_time projects grade score minimum",
     euro: "at_minimum net_benefit evpi evsi",
     month: "announced start full stop begin",
