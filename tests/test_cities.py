@@ -16,7 +16,7 @@ from workbench.sheets import read_manifest
 
 def test_a_city_comes_out_in_canonical_columns_and_types(city_files, write_city_files):
     city = load_city("town", raw=write_city_files(city_files))
-    assert (city.city, city.name, city.language, city.simulated) == ("town", "Little town", "en", True)
+    assert (city.city, city.name, city.language, city.simulated) == ("town", "Little town (simulated)", "en", True)
     assert city.items == ("unsafe_neighbourhood",) and city.weighted and city.notices == ()
     assert len(city.respondents) == 48 and city.respondents["weight"].dtype == float
     assert city.waves["start"].dt.year.tolist() == [2021, 2022, 2023]
@@ -201,7 +201,7 @@ def test_a_city_written_and_read_again_is_the_same(city_files, write_city_files,
     manifest = {"name": 'A "quoted" name', "language": "nl", "simulated": True, "notes": ["one\ntwo"]}
     folder = write_city(tmp_path / "raw" / "copy", manifest=manifest, tables=tables)
     again = load_city("copy", raw=folder.parent)
-    assert again.name == 'A "quoted" name' and again.notices == ("one\ntwo",)
+    assert again.name == 'A "quoted" name (gesimuleerd)' and again.notices == ("one\ntwo",)
     for name, table in tables.items():
         pd.testing.assert_frame_equal(getattr(again, name), table)
 

@@ -178,7 +178,7 @@ def check_cells(folder):
 
 def test_a_hostile_city_is_read_and_its_tables_run_nothing_in_a_spreadsheet(project):
     city = load_city("town", raw=project / "data" / "raw")
-    assert city.name == MARKUP and set(SHOWN_AS_THEY_ARE[1:]) <= set(city.areas["area"])
+    assert city.name == f"{MARKUP} (simulated)" and set(SHOWN_AS_THEY_ARE[1:]) <= set(city.areas["area"])
     folder = write_processed(city, project / "processed")
     assert check_cells(folder) > 1000
     assert pd.read_csv(folder / "areas.csv")["population"].dtype.kind in "if"

@@ -14,6 +14,7 @@ from workbench import consistency, paths, provenance, schema
 from workbench.errors import ParameterError, nearest
 from workbench.geometry import with_neighbours
 from workbench.items import ITEMS
+from workbench.language import translator
 from workbench.schema import INCIDENTS, STRATA, Faults, Sheet
 from workbench.sheets import FILES, file_of, read_manifest, read_sheet
 
@@ -123,9 +124,17 @@ def read_folder(folder: Path) -> City:
         items=tuple(name for name in ITEMS if name in answers),
         weighted="weight" in tables.get("respondents", ()),
         discretion=discretion,
-        **{key: said[key] for key in ("name", "language", "simulated")},
+        name=_named(said),
+        **{key: said[key] for key in ("language", "simulated")},
         **{table: made.get(table) for table in schema.TABLES},
     )
+
+
+def _named(said: Mapping) -> str:
+    """Return a city's name, which says that it is simulated if it is: it stands above every table."""
+    if not said["simulated"] or "simul" in said["name"].lower():
+        return said["name"]
+    return f"{said['name']} ({translator(said['language']).gettext('simulated')})"
 
 
 def _discretion(own: Mapping, kinds, *, faults: Faults) -> dict[str, str]:
