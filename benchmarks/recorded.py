@@ -128,7 +128,7 @@ def done(name):
 
 
 def calibrate(cities):
-    """60 cities from the prior; fits of 2 chains of 400 draws, compiled once."""
+    """60 cities from the prior; fits of 2 chains of 400 draws, of one model."""
     import numpy as np
     import pandas as pd
 
@@ -149,7 +149,7 @@ def calibrate(cities):
             continue
         panel = panel_of(y)
         data = model_data(panel)
-        build = build or cache(partial(inference.sampler, build_model(panel, data=data), many=True, cores=1))
+        build = build or cache(partial(inference.sampler, build_model(panel, data=data), cores=1))
         idata = build(draws=400, tune=300, chains=2, target_accept=0.8)(seed, **data)
         row = {"seed": seed, "incidents": int(y.sum()), "divergences": inference.diagnostics(idata)["divergences"]}
         for name, draws in found(panel, idata).items():
@@ -187,7 +187,7 @@ def berlin(sets):
         panel = build_incidents(city(long, areas, fake), kind=kind, neighbours=False)
         data = model_data(panel)
         model = None if build else build_model(panel, prior="flat", data=data)
-        build = build or cache(partial(inference.sampler, model, many=True, cores=1))
+        build = build or cache(partial(inference.sampler, model, cores=1))
         idata = build(draws=300, tune=200, chains=2, target_accept=0.6)(seed, **data)
         irr = found_irr(panel, idata)
         low, high = np.quantile(irr, [0.05, 0.95])

@@ -88,8 +88,8 @@ def fit(panels, *, spatial=False, prior="sceptical", seed, draws=1500, tune=300,
 
 
 def _sampler(model, *, target_accept, **settings):
-    """At the first target at most 7 steps a draw, half a turn around a standard normal: as good as the 15 that many areas
-    would take. A repeat takes what it needs."""
+    """At the first target at most 7 steps a draw, half a turn around a standard normal: half the cost of the 15 that
+    many areas would take, with effective samples enough. A repeat takes what it needs."""
     maxdepth = 3 if target_accept == ACCEPT[0] else 10
     return inference.sampler(model, target_accept=target_accept, maxdepth=maxdepth, **settings)
 
